@@ -1,0 +1,22 @@
+//! Settings: what the user decided, laid over what the catalogue knows. Reads
+//! no file and no environment itself; both are handed in as [`Surroundings`].
+
+mod address;
+mod key;
+mod load;
+mod problem;
+mod providers;
+mod reader;
+mod routes;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use address::{Endpoint, is_private_host};
+pub use key::{Key, KeyState};
+pub use load::{Surroundings, load};
+pub use problem::{Problem, Problems};
+pub use providers::Provider;
+pub use settings::{
+    Alias, Breaker, Listen, Log, Overflow, Pool, Server, Settings, Target, TimeoutSet, Timeouts, Validation,
+};

@@ -1,0 +1,5 @@
+#![forbid(unsafe_code)]
+pub mod catalog;
+pub mod config;
+pub mod wire;
+pub mod sse;

@@ -1,0 +1,254 @@
+//! What is read of an answer: whether it is one, whether it says anything
+//! yet, whether it is an error in disguise, how many tokens it took.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Token counts as the provider told them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt: Option<u64>,
+    /// Tokens of the answer.
+    pub completion: Option<u64>,
+}
+
+/// What a whole answer turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A completion.
+    Completion(Usage),
+    /// An error in a body that came with a good status.
+    Error,
+    /// Something else: not JSON, or no choices.
+    Garbled(&'static str),
+}
+
+/// What one event of a stream turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// Text, reasoning, a refusal or a tool call, perhaps with the finish.
+    Content {
+        /// Whether it carries a finish reason too.
+        finished: bool,
+    },
+    /// A finish reason without content.
+    Finish,
+    /// A finish reason that means failure (`error`, `network_error`).
+    BadFinish,
+    /// The provider's error.
+    Error,
+    /// `[DONE]`.
+    Done,
+    /// A role, an empty delta, usage, a ping.
+    Nothing,
+    /// Not JSON.
+    Garbled,
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    base_resp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    #[serde(default)]
+    prompt_tokens: Option<i64>,
+    #[serde(default)]
+    completion_tokens: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct BaseResp {
+    #[serde(default)]
+    status_code: i64,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+/// The parts of a delta that say something. Everything else (role, name, ids)
+/// commits nobody.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow)]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow)]
+    images: Option<&'a RawValue>,
+}
+
+impl Delta<'_> {
+    fn says_something(&self) -> bool {
+        let parts = [
+            self.content, self.reasoning_content, self.reasoning, self.reasoning_details, self.thinking,
+            self.refusal, self.tool_calls, self.function_call, self.audio, self.images,
+        ];
+        parts.into_iter().any(is_filled)
+    }
+}
+
+/// Whether a value is there and neither null, false nor empty.
+fn is_filled(value: Option<&RawValue>) -> bool {
+    let Some(text) = value.map(RawValue::get) else { return false };
+    let empty_inside = |open, close| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close)).is_some_and(|inside: &str| inside.trim().is_empty());
+    !matches!(text, "null" | "false" | "\"\"") && !empty_inside('[', ']') && !empty_inside('{', '}')
+}
+
+impl Body<'_> {
+    /// MiniMax answers 200 with its error in `base_resp`.
+    fn is_error(&self) -> bool {
+        let base = self.base_resp.and_then(|raw| serde_json::from_str::<BaseResp>(raw.get()).ok());
+        is_filled(self.error) || base.is_some_and(|base| base.status_code != 0) || self.kind.is_some_and(|kind| kind.get() == "\"error\"")
+    }
+
+    fn usage(&self) -> Usage {
+        let counts = self.usage.and_then(|raw| serde_json::from_str::<Counts>(raw.get()).ok());
+        counts.map_or(Usage::default(), |counts| Usage {
+            prompt: counts.prompt_tokens.and_then(|count| count.try_into().ok()),
+            completion: counts.completion_tokens.and_then(|count| count.try_into().ok()),
+        })
+    }
+
+    fn choices(&self) -> Option<Vec<Choice<'_>>> {
+        self.choices.and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+}
+
+/// Looks at a whole answer that came with a good status.
+pub fn read_answer(body: &[u8]) -> Answer {
+    let Ok(answer) = serde_json::from_slice::<Body<'_>>(body) else {
+        return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Ok(_) => Answer::Garbled("JSON, but not an object"),
+            Err(_) if body.iter().all(u8::is_ascii_whitespace) => Answer::Garbled("an empty body"),
+            Err(_) => Answer::Garbled("not JSON"),
+        };
+    };
+    if answer.is_error() {
+        return Answer::Error;
+    }
+    if !is_filled(answer.choices) {
+        return Answer::Garbled("an answer without choices");
+    }
+    match answer.choices() {
+        Some(choices) if choices.iter().any(|choice| choice.message.is_some() || choice.text.is_some()) => Answer::Completion(answer.usage()),
+        Some(_) => Answer::Garbled("choices without a message"),
+        None => Answer::Garbled("choices of an unknown form"),
+    }
+}
+
+/// Looks at the data of one event of a stream, and at the usage in it.
+pub fn read_chunk(data: &[u8]) -> (Chunk, Usage) {
+    if data.trim_ascii() == b"[DONE]" {
+        return (Chunk::Done, Usage::default());
+    }
+    let Ok(body) = serde_json::from_slice::<Body<'_>>(data) else { return (Chunk::Garbled, Usage::default()) };
+    if body.is_error() {
+        return (Chunk::Error, Usage::default());
+    }
+    let choices = body.choices().unwrap_or_default();
+    let finish = choices.iter().find_map(|choice| choice.finish_reason.as_deref());
+    let content = choices.iter().any(|choice| {
+        choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message)
+    });
+    let chunk = match finish {
+        Some("error" | "network_error") => Chunk::BadFinish,
+        _ if content => Chunk::Content { finished: finish.is_some() },
+        Some(_) => Chunk::Finish,
+        None => Chunk::Nothing,
+    };
+    (chunk, body.usage())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart() {
+        let completion = br#"{"choices":[{"message":{"content":null,"tool_calls":[1]}}],"usage":{"prompt_tokens":3,"completion_tokens":-4}}"#;
+        assert_eq!(read_answer(completion), Answer::Completion(Usage { prompt: Some(3), completion: None }));
+        for body in [&br#"{"error":{"message":"x"}}"#[..], br#"{"error":"text"}"#, br#"{"base_resp":{"status_code":1008}}"#, br#"{"type":"error"}"#] {
+            assert_eq!(read_answer(body), Answer::Error);
+        }
+        for body in [&b""[..], b" ", b"{}", b"null", b"[]", b"<html>", br#"{"choices":[]}"#, br#"{"choices":[{}]}"#, br#"{"choices":7}"#, b"{\"choices\":[1"] {
+            assert!(matches!(read_answer(body), Answer::Garbled(_)), "{}", String::from_utf8_lossy(body));
+        }
+        assert!(matches!(read_answer(br#"{"error":null,"choices":[{"message":{}}],"usage":{"prompt_tokens":1e400}}"#), Answer::Completion(_)));
+    }
+
+    #[test]
+    fn chunks_are_told_apart() {
+        let delta = |inside: &str| format!(r#"{{"choices":[{{"index":0,"delta":{inside},"finish_reason":null}}]}}"#);
+        for inside in [
+            r#"{"content":"x"}"#, r#"{"content":" "}"#, r#"{"reasoning":"x"}"#, r#"{"reasoning_content":"\n"}"#,
+            r#"{"tool_calls":[{"index":0}]}"#, r#"{"refusal":"no"}"#, r#"{"content":[{"type":"text"}]}"#,
+        ] {
+            assert_eq!(read_chunk(delta(inside).as_bytes()).0, Chunk::Content { finished: false }, "{inside}");
+        }
+        for inside in [r#"{"role":"assistant"}"#, r#"{"role":"assistant","content":""}"#, r#"{"content":null,"tool_calls":[]}"#, "{}", "null"] {
+            assert_eq!(read_chunk(delta(inside).as_bytes()).0, Chunk::Nothing, "{inside}");
+        }
+        for (data, wanted) in [
+            ("[DONE]", Chunk::Done),
+            (" [DONE] ", Chunk::Done),
+            (r#"{"choices":[]}"#, Chunk::Nothing),
+            (r#"{"choices":[],"usage":{"prompt_tokens":1}}"#, Chunk::Nothing),
+            (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, Chunk::Finish),
+            (r#"{"choices":[{"delta":{},"finish_reason":"length"}]}"#, Chunk::Finish),
+            (r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#, Chunk::BadFinish),
+            (r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#, Chunk::Content { finished: true }),
+            (r#"{"error":{"message":"x"}}"#, Chunk::Error),
+            (r#"{"type":"error","error":{}}"#, Chunk::Error),
+            (r#"{"type":"ping"}"#, Chunk::Nothing),
+            ("{", Chunk::Garbled),
+        ] {
+            assert_eq!(read_chunk(data.as_bytes()).0, wanted, "{data}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(text in "[\\[\\]{}\":,a-z0-9 ]{0,80}") {
+            let _ = read_answer(text.as_bytes());
+            let _ = read_chunk(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The request, read once: which model, streamed or not, what it needs. Every
+//! other field stays as it came.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::catalog::Tier;
+
+/// A chat completion request: its bytes, and what was read of them.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The body as it came.
+    pub body: Bytes,
+    /// The top-level fields, in order.
+    pub(super) members: SmallVec<[Member; 12]>,
+    /// The `model` field, if there is one.
+    pub model: Option<String>,
+    /// Whether a stream of events is wanted.
+    pub stream: bool,
+    /// The most answer tokens wanted.
+    pub max_tokens: Option<u64>,
+    /// The bytes of `messages` and `tools`, the part that fills a context window.
+    pub prompt_bytes: u64,
+    /// What a model must be able to do.
+    pub needs: Needs,
+    /// The `routor_*` fields.
+    pub wishes: Wishes,
+}
+
+/// One top-level field: where it stands in the body.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// The name, decoded.
+    pub name: String,
+    /// The bytes of the name with its quotes.
+    pub key: Range<usize>,
+    /// The bytes of the value.
+    pub value: Range<usize>,
+}
+
+/// What a request needs beyond text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It declares tools.
+    pub tools: bool,
+    /// It shows images.
+    pub vision: bool,
+    /// It plays audio.
+    pub audio: bool,
+    /// It attaches files.
+    pub files: bool,
+    /// It wants an answer by a JSON schema.
+    pub json_schema: bool,
+}
+
+/// How the model is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// By the `model` field.
+    #[default]
+    Auto,
+    /// By `routor_tier`.
+    Tier,
+    /// Exactly the `model` field, and nothing behind it.
+    Direct,
+}
+
+impl Profile {
+    /// The name as requests and headers write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Auto => "auto",
+            Profile::Tier => "tier",
+            Profile::Direct => "direct",
+        }
+    }
+}
+
+/// The `routor_*` fields of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Wishes {
+    /// `routor_profile`.
+    pub profile: Profile,
+    /// `routor_tier`.
+    pub tier: Option<Tier>,
+    /// `routor_tier_floor`, raised by the quality fields.
+    pub floor: Option<Tier>,
+    /// `routor_tier_ceiling`.
+    pub ceiling: Option<Tier>,
+    /// `routor_max_cost`, in USD.
+    pub max_cost: Option<f64>,
+    /// `routor_bfcl_min`, 0 to 1.
+    pub bfcl_min: Option<f64>,
+}
+
+/// A mistake in a request: what to tell the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong and what to send instead.
+    pub message: String,
+    /// The field it is about.
+    pub param: Option<&'static str>,
+}
+
+impl Fault {
+    fn new(param: &'static str, message: impl Into<String>) -> Self {
+        Self { message: message.into(), param: Some(param) }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Reads a request body. The error is the caller's mistake.
+pub fn parse(body: Bytes) -> Result<Ask, Fault> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Fault { message: "the request body is empty; send a JSON object with \"messages\"".to_owned(), param: None });
+    }
+    let members = Members::read(&body)?;
+    let mut ask = Ask {
+        body: body.clone(),
+        members: SmallVec::new(),
+        model: None,
+        stream: false,
+        max_tokens: None,
+        prompt_bytes: 0,
+        needs: Needs::default(),
+        wishes: Wishes::default(),
+    };
+    let mut messages = None;
+    let mut limit = None;
+    for (key, value) in &members.0 {
+        let name = key.name();
+        let text = value.get();
+        match name.as_ref() {
+            "model" => ask.model = read_model(text)?,
+            "messages" => messages = Some(text),
+            "stream" => ask.stream = read_flag(text, "stream")?,
+            "max_completion_tokens" => ask.max_tokens = serde_json::from_str(text).unwrap_or_default(),
+            "max_tokens" => limit = serde_json::from_str(text).unwrap_or_default(),
+            "tools" | "functions" => {
+                ask.needs.tools |= filled_list(text);
+                ask.prompt_bytes += text.len() as u64;
+            }
+            "response_format" => ask.needs.json_schema = memchr::memmem::find(text.as_bytes(), b"\"json_schema\"").is_some(),
+            wish if wish.starts_with("routor_") => ask.wishes.read(wish, text)?,
+            _ => {}
+        }
+        ask.members.push(Member { name: name.into_owned(), key: within(&body, key.0.get()), value: within(&body, text) });
+    }
+    ask.max_tokens = ask.max_tokens.or(limit);
+    ask.read_messages(messages)?;
+    ask.wishes.check()?;
+    Ok(ask)
+}
+
+impl Ask {
+    fn read_messages(&mut self, messages: Option<&str>) -> Result<(), Fault> {
+        let Some(text) = messages else {
+            return Err(Fault::new("messages", "\"messages\" is missing; it is the list of messages to answer"));
+        };
+        if !text.starts_with('[') {
+            return Err(Fault::new("messages", "\"messages\" must be a list of messages"));
+        }
+        if !filled_list(text) {
+            return Err(Fault::new("messages", "\"messages\" is empty; it needs at least one message"));
+        }
+        self.prompt_bytes += text.len() as u64;
+        let shows = |kind: &[u8]| memchr::memmem::find(text.as_bytes(), kind).is_some();
+        self.needs.vision = shows(b"\"image_url\"");
+        self.needs.audio = shows(b"\"input_audio\"");
+        self.needs.files = shows(b"\"file_data\"") || shows(b"\"file_id\"");
+        Ok(())
+    }
+}
+
+impl Wishes {
+    fn read(&mut self, name: &str, text: &str) -> Result<(), Fault> {
+        if text == "null" {
+            return Ok(());
+        }
+        match name {
+            "routor_profile" => self.profile = read_profile(text)?,
+            "routor_tier" => self.tier = Some(read_tier("routor_tier", text)?),
+            "routor_tier_floor" => self.raise(read_tier("routor_tier_floor", text)?),
+            "routor_tier_ceiling" => self.ceiling = Some(read_tier("routor_tier_ceiling", text)?),
+            "routor_max_cost" => self.max_cost = Some(read_number("routor_max_cost", text, f64::MAX, "a number of USD from 0")?),
+            "routor_bfcl_min" => self.bfcl_min = Some(read_number("routor_bfcl_min", text, 1.0, "a number from 0 to 1")?),
+            "routor_code_quality" => self.raise_by(text, "routor_code_quality", [Tier::Standard, Tier::Complex])?,
+            "routor_chat_quality" => self.raise_by(text, "routor_chat_quality", [Tier::Light, Tier::Standard])?,
+            // A field of a later version: removed like the others, and otherwise ignored.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn raise(&mut self, floor: Tier) {
+        self.floor = self.floor.max(Some(floor));
+    }
+
+    fn raise_by(&mut self, text: &str, param: &'static str, floors: [Tier; 2]) -> Result<(), Fault> {
+        let [balanced, best] = floors;
+        match text {
+            "0" => {}
+            "1" => self.raise(balanced),
+            "2" => self.raise(best),
+            _ => return Err(Fault::new(param, format!("\"{param}\" must be 0 (fast), 1 (balanced) or 2 (best)"))),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.profile == Profile::Tier && self.tier.is_none() {
+            return Err(Fault::new("routor_tier", "\"routor_profile\" is \"tier\", so \"routor_tier\" must name one: NANO, SIMPLE, LIGHT, STANDARD, COMPLEX"));
+        }
+        match (self.floor, self.ceiling) {
+            (Some(floor), Some(ceiling)) if floor > ceiling => Err(Fault::new(
+                "routor_tier_floor",
+                format!("the tier floor {floor} is above \"routor_tier_ceiling\" {ceiling}; lower the floor or raise the ceiling"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read_model(text: &str) -> Result<Option<String>, Fault> {
+    if text == "null" {
+        return Ok(None);
+    }
+    let model: String = serde_json::from_str(text)
+        .map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?;
+    Ok((!model.is_empty()).then_some(model))
+}
+
+fn read_flag(text: &str, param: &'static str) -> Result<bool, Fault> {
+    match text {
+        "true" => Ok(true),
+        "false" | "null" => Ok(false),
+        _ => Err(Fault::new(param, format!("\"{param}\" must be true or false"))),
+    }
+}
+
+fn read_profile(text: &str) -> Result<Profile, Fault> {
+    match text {
+        "\"auto\"" => Ok(Profile::Auto),
+        "\"tier\"" => Ok(Profile::Tier),
+        "\"direct\"" => Ok(Profile::Direct),
+        _ => Err(Fault::new("routor_profile", "\"routor_profile\" must be \"auto\", \"tier\" or \"direct\"")),
+    }
+}
+
+fn read_tier(param: &'static str, text: &str) -> Result<Tier, Fault> {
+    let tier = serde_json::from_str::<Cow<'_, str>>(text).ok().and_then(|name| name.parse().ok());
+    tier.ok_or_else(|| Fault::new(param, format!("\"{param}\" must be one of \"NANO\", \"SIMPLE\", \"LIGHT\", \"STANDARD\", \"COMPLEX\"")))
+}
+
+fn read_number(param: &'static str, text: &str, most: f64, wanted: &str) -> Result<f64, Fault> {
+    let number = serde_json::from_str::<f64>(text).ok().filter(|number| (0.0..=most).contains(number));
+    number.ok_or_else(|| Fault::new(param, format!("\"{param}\" must be {wanted}")))
+}
+
+/// Whether a JSON text is a list with something in it.
+fn filled_list(text: &str) -> bool {
+    let inside = text.strip_prefix('[').map(|rest| rest.trim_start_matches([' ', '\t', '\n', '\r']));
+    inside.is_some_and(|rest| !rest.starts_with(']'))
+}
+
+/// The part of `body` that `text`, a slice of it, stands at.
+fn within(body: &[u8], text: &str) -> Range<usize> {
+    let start = (text.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    start..start + text.len()
+}
+
+fn shorten(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// A field's name as it stands in the body.
+struct Name<'a>(&'a RawValue);
+
+impl<'a> Name<'a> {
+    /// The name without quotes, escapes resolved.
+    fn name(&self) -> Cow<'a, str> {
+        let text = self.0.get();
+        match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+            _ => serde_json::from_str::<String>(text).map_or(Cow::Borrowed(""), Cow::Owned),
+        }
+    }
+}
+
+/// The fields of a JSON object in order, no name twice.
+struct Members<'a>(SmallVec<[(Name<'a>, &'a RawValue); 12]>);
+
+impl<'a> Members<'a> {
+    /// More fields than this are not a chat request.
+    const MOST: usize = 256;
+
+    fn read(body: &'a [u8]) -> Result<Self, Fault> {
+        serde_json::from_slice::<Self>(body).map_err(|problem| {
+            let text = problem.to_string();
+            let message = match text.strip_prefix("routor: ") {
+                Some(own) => own.split(" at line ").next().unwrap_or(own).to_owned(),
+                None => format!("the request body is not a JSON object: {text}"),
+            };
+            Fault { message, param: None }
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with \"messages\"")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members: SmallVec<[(Name<'de>, &'de RawValue); 12]> = SmallVec::new();
+                while let Some(key) = map.next_key::<&'de RawValue>()? {
+                    let key = Name(key);
+                    let name = key.name();
+                    if members.iter().any(|(other, _)| other.name() == name) {
+                        return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name))));
+                    }
+                    if members.len() == Members::MOST {
+                        return Err(A::Error::custom("routor: the request has more than 256 fields"));
+                    }
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(text: &str) -> Result<Ask, Fault> {
+        parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn reads_what_routing_needs() {
+        let got = ask(r#" {"mod\u0065l":"auto", "stream" : true,"messages":[{"role":"user","content":[{"type":"image_url"}]}],"tools":[{}],"max_tokens":5,"max_completion_tokens":7}"#).unwrap();
+        assert_eq!((got.model.as_deref(), got.stream, got.max_tokens), (Some("auto"), true, Some(7)));
+        assert!(got.needs.tools && got.needs.vision && !got.needs.audio);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, param, says) in [
+            ("", None, "empty"),
+            ("  \n", None, "empty"),
+            ("[]", None, "not a JSON object"),
+            ("\"x\"", None, "not a JSON object"),
+            ("{\"messages\":[1],}", None, "not a JSON object"),
+            ("{\"messages\":[NaN]}", None, "not a JSON object"),
+            ("{}", Some("messages"), "missing"),
+            ("{\"messages\":[]}", Some("messages"), "empty"),
+            ("{\"messages\":[ \n ]}", Some("messages"), "empty"),
+            ("{\"messages\":\"hi\"}", Some("messages"), "list"),
+            ("{\"messages\":null}", Some("messages"), "list"),
+            ("{\"messages\":[1],\"model\":5}", Some("model"), "string"),
+            ("{\"messages\":[1],\"stream\":\"true\"}", Some("stream"), "true or false"),
+            ("{\"messages\":[1],\"stream\":1}", Some("stream"), "true or false"),
+            ("{\"messages\":[1],\"model\":\"a\",\"mod\\u0065l\":\"b\"}", None, "twice"),
+            ("{\"messages\":[1],\"routor_tier\":\"HUGE\"}", Some("routor_tier"), "LIGHT"),
+            ("{\"messages\":[1],\"routor_profile\":\"tier\"}", Some("routor_tier"), "NANO"),
+            ("{\"messages\":[1],\"routor_profile\":\"x\"}", Some("routor_profile"), "direct"),
+            ("{\"messages\":[1],\"routor_max_cost\":-1}", Some("routor_max_cost"), "USD"),
+            ("{\"messages\":[1],\"routor_bfcl_min\":2}", Some("routor_bfcl_min"), "0 to 1"),
+            ("{\"messages\":[1],\"routor_code_quality\":3}", Some("routor_code_quality"), "balanced"),
+            ("{\"messages\":[1],\"routor_tier_floor\":\"COMPLEX\",\"routor_tier_ceiling\":\"NANO\"}", Some("routor_tier_floor"), "ceiling"),
+        ] {
+            let fault = ask(text).expect_err(text);
+            assert_eq!(fault.param, param, "{text}: {fault}");
+            assert!(fault.message.contains(says), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_higher_of_floor_and_quality_wins() {
+        let got = ask(r#"{"messages":[1],"routor_tier_floor":"simple","routor_chat_quality":1,"routor_code_quality":0}"#).unwrap();
+        assert_eq!(got.wishes.floor, Some(Tier::Light));
+    }
+
+    #[test]
+    fn ten_thousand_levels_are_no_trouble() {
+        let deep = format!("{{\"messages\":[{}{}]}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(ask(&deep).is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse(Bytes::from(bytes));
+        }
+    }
+}

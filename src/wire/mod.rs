@@ -1,0 +1,10 @@
+//! The few OpenAI fields that routor reads, and how a request is changed
+//! without touching the bytes of anything else.
+
+mod answer;
+mod ask;
+mod splice;
+
+pub use answer::{Answer, Chunk, Usage, read_answer, read_chunk};
+pub use ask::{Ask, Fault, Needs, Profile, Wishes, parse};
+pub use splice::{Edit, Pieces, splice};
