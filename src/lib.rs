@@ -3,3 +3,5 @@ pub mod catalog;
 pub mod config;
 pub mod wire;
 pub mod sse;
+pub mod failover;
+pub mod health;

@@ -1,0 +1,128 @@
+//! The words of an error body, whatever its shape: nested, flat, an array,
+//! plain text. Codes and prose are kept apart, both in lower case.
+
+use serde_json::Value;
+
+/// What an error body says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ErrorText {
+    /// Codes, types and reasons, each followed by a space.
+    pub codes: String,
+    /// Messages and other prose.
+    pub prose: String,
+    /// A status inside the body (`"code": 502`).
+    pub status: Option<u16>,
+    /// The body is an HTML page.
+    pub html: bool,
+    /// The body has nothing in it.
+    pub empty: bool,
+}
+
+/// More words than this are not needed to know an error.
+const ENOUGH: usize = 16 * 1024;
+/// Deeper than this, nobody hides a code.
+const DEEPEST: usize = 8;
+
+impl ErrorText {
+    /// Reads a body.
+    pub fn read(body: &[u8]) -> Self {
+        let mut text = Self::default();
+        let trimmed = body.trim_ascii();
+        if trimmed.is_empty() {
+            text.empty = true;
+            return text;
+        }
+        match serde_json::from_slice::<Value>(trimmed) {
+            Ok(value) => text.walk("", &value, 0),
+            Err(_) => text.plain(trimmed),
+        }
+        text
+    }
+
+    fn plain(&mut self, body: &[u8]) {
+        let head = body.get(..ENOUGH.min(body.len())).unwrap_or(body);
+        let words = String::from_utf8_lossy(head).to_lowercase();
+        self.html = words.starts_with("<!doctype") || words.starts_with("<html") || words.contains("</html>");
+        self.prose = words;
+    }
+
+    fn walk(&mut self, key: &str, value: &Value, depth: usize) {
+        if depth > DEEPEST || self.codes.len() + self.prose.len() > ENOUGH {
+            return;
+        }
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| self.walk(name, value, depth + 1)),
+            Value::Array(items) => items.iter().for_each(|item| self.walk(key, item, depth + 1)),
+            Value::String(words) => self.words(key, words),
+            Value::Number(number) => self.number(key, number.as_u64()),
+            Value::Bool(_) | Value::Null => {}
+        }
+    }
+
+    fn words(&mut self, key: &str, words: &str) {
+        let words: String = words.chars().take(ENOUGH).flat_map(char::to_lowercase).collect();
+        // A code has no spaces; what has is prose, wherever it stands.
+        let into = if words.contains(' ') { &mut self.prose } else { &mut self.codes };
+        into.push_str(&words);
+        into.push(' ');
+        if matches!(key, "code" | "status") {
+            self.number(key, words.parse().ok());
+        }
+    }
+
+    fn number(&mut self, key: &str, number: Option<u64>) {
+        let Some(number) = number else { return };
+        if matches!(key, "code" | "status" | "status_code" | "error_code") {
+            self.codes.push_str(&number.to_string());
+            self.codes.push(' ');
+            if (400..600).contains(&number) && self.status.is_none() {
+                self.status = u16::try_from(number).ok();
+            }
+        }
+    }
+
+    /// Whether the body holds all of the words, in its codes or its prose.
+    pub fn says(&self, words: &[&str]) -> bool {
+        words.iter().all(|word| self.codes.contains(word) || self.prose.contains(word))
+    }
+
+    /// Whether one of the codes is exactly this.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.codes.split(' ').any(|own| own == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_codes_in_every_shape() {
+        for body in [
+            r#"{"error":{"code":"c_1","message":"Some Words"}}"#,
+            r#"[{"error":{"code":400,"message":"Some Words","details":[{"reason":"C_1"}]}}]"#,
+            r#"{"code":"C_1","error":"Some Words"}"#,
+            r#"{"object":"error","type":"c_1","message":"Some Words"}"#,
+            r#"{"error":{"error":{"error":{"type":"c_1","detail":"Some Words"}}}}"#,
+        ] {
+            let text = ErrorText::read(body.as_bytes());
+            assert!(text.has_code("c_1") && text.says(&["some words"]), "{body}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn knows_pages_texts_and_nothing() {
+        assert!(ErrorText::read(b" <HTML><head>").html);
+        assert!(ErrorText::read(b"\n").empty);
+        assert_eq!(ErrorText::read(br#"{"error":{"code":502}}"#).status, Some(502));
+        assert_eq!(ErrorText::read(br#"{"error":{"code":"429"}}"#).status, Some(429));
+        assert!(ErrorText::read(b"Upstream Busy").says(&["upstream busy"]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_makes_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = ErrorText::read(&bytes);
+        }
+    }
+}
