@@ -5,3 +5,4 @@ pub mod wire;
 pub mod sse;
 pub mod failover;
 pub mod health;
+pub mod routing;

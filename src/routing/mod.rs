@@ -1,0 +1,15 @@
+//! From a request to its chain: which models, in which order, and what was
+//! left out and why. Pure: it sees the facts of a request and a table of what
+//! is in the pool, and neither a clock nor a socket.
+
+mod decide;
+mod filter;
+mod names;
+mod table;
+mod window;
+
+pub use decide::{Decision, Refusal, decide};
+pub use filter::Why;
+pub use names::Found;
+pub use table::{Candidate, CandidateId, Member, Table, TierChain};
+pub use window::{Fit, fit};
