@@ -6,3 +6,5 @@ pub mod sse;
 pub mod failover;
 pub mod health;
 pub mod routing;
+pub mod paths;
+pub mod journal;

@@ -1,0 +1,196 @@
+//! What is written down of a request: metadata, never a prompt, an answer or
+//! a key.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::writer::Journal;
+use crate::catalog::Tier;
+use crate::failover::Class;
+use crate::routing::Why;
+
+/// How a request ended. The names are stable: scripts read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The first model of the chain answered.
+    Served,
+    /// Another one did.
+    Fallback,
+    /// The 502.
+    Failed,
+    /// It broke after the commit point.
+    Partial,
+    /// The caller left.
+    ClientClosed,
+    /// It was answered with a 4xx, routor's own or a provider's.
+    Rejected,
+}
+
+impl Outcome {
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Served => "served",
+            Outcome::Fallback => "fallback",
+            Outcome::Failed => "failed",
+            Outcome::Partial => "partial",
+            Outcome::ClientClosed => "client_closed",
+            Outcome::Rejected => "rejected",
+        }
+    }
+}
+
+/// One attempt at one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The provider's name.
+    pub provider: String,
+    /// The model's id there.
+    pub model: String,
+    /// What it came to.
+    #[serde(deserialize_with = "class_or_other")]
+    pub class: Class,
+    /// The provider's status, if it gave one.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub ms: u64,
+    /// How long until its first content.
+    pub first_ms: Option<u64>,
+}
+
+/// Reads a class; `auth` stands for two of them.
+fn class_or_other<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Class, D::Error> {
+    Class::deserialize(deserializer)
+}
+
+/// A model of the chain that was not tried, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The provider's name.
+    pub provider: String,
+    /// The model's id there.
+    pub model: String,
+    /// Why it was left out.
+    pub why: Why,
+    /// Tokens that the request needs at least, where that was the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_tokens: Option<u64>,
+    /// Tokens that the model has room for, where that was the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_tokens: Option<u64>,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The request's id, as in `X-Request-Id`.
+    pub id: String,
+    /// When it arrived: RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// The tier that was decided.
+    pub tier: Option<Tier>,
+    /// The chain as decided.
+    pub chain: Vec<String>,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The status that the caller got; `None` when it left before.
+    pub status: Option<u16>,
+    /// The model that answered.
+    pub served_by: Option<String>,
+    /// How long it took.
+    pub ms: u64,
+    /// How long until the first content.
+    pub first_ms: Option<u64>,
+    /// Tokens of the prompt, when the serving provider told.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of the answer, when the serving provider told.
+    pub completion_tokens: Option<u64>,
+    /// What was tried, in order.
+    pub attempts: Vec<Attempt>,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A record in the making. It is written when it is dropped, so that a
+/// request whose caller vanished leaves its line like any other.
+#[derive(Debug)]
+pub struct Draft {
+    record: Option<Box<Record>>,
+    started: Instant,
+    journal: Arc<Journal>,
+}
+
+impl Draft {
+    /// Opens the record of a request that has just arrived.
+    pub fn open(journal: &Arc<Journal>, id: String) -> Self {
+        let record = Record {
+            id,
+            time: now_text(),
+            model: String::new(),
+            tier: None,
+            chain: Vec::new(),
+            stream: false,
+            outcome: Outcome::ClientClosed,
+            status: None,
+            served_by: None,
+            ms: 0,
+            first_ms: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            attempts: Vec::new(),
+            skipped: Vec::new(),
+        };
+        Self { record: Some(Box::new(record)), started: Instant::now(), journal: Arc::clone(journal) }
+    }
+
+    /// The fields to fill in. (The record is there until the draft is dropped.)
+    pub fn edit(&mut self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.record.as_deref_mut() {
+            change(record);
+        }
+    }
+
+    /// Reads the record as it is so far.
+    pub fn read<T: Default>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        self.record.as_deref().map_or_else(T::default, look)
+    }
+
+    /// When the request arrived.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// How it ends, with the status that the caller gets.
+    pub fn end(&mut self, outcome: Outcome, status: Option<u16>) {
+        self.edit(|record| {
+            record.outcome = outcome;
+            record.status = status;
+        });
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.record.take() {
+            record.ms = millis(self.started.elapsed());
+            self.journal.write(record);
+        }
+    }
+}
+
+/// Whole milliseconds.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The wall clock as RFC 3339 in UTC with milliseconds.
+pub fn now_text() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}

@@ -1,0 +1,397 @@
+//! The records on disk: SQLite in WAL mode, readable while the daemon writes
+//! and while it is not there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params, params_from_iter};
+
+use super::record::{Outcome, Record};
+
+/// The store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says no.
+    #[error("the request log {path} cannot be used: {problem}")]
+    Sqlite {
+        /// The file.
+        path: String,
+        /// What SQLite says.
+        problem: rusqlite::Error,
+    },
+    /// It was written by a later version.
+    #[error("the request log {0} is from a later version of routor")]
+    Newer(String),
+}
+
+/// Rises when the tables change.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS requests (
+        seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+        writer   INTEGER NOT NULL,
+        n        INTEGER NOT NULL,
+        time_ms  INTEGER NOT NULL,
+        id       TEXT NOT NULL,
+        outcome  TEXT NOT NULL,
+        fallback INTEGER NOT NULL,
+        touched  TEXT NOT NULL,
+        record   TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS requests_time ON requests (time_ms);
+    CREATE INDEX IF NOT EXISTS requests_id ON requests (id);
+    CREATE INDEX IF NOT EXISTS requests_fallback ON requests (seq) WHERE fallback;
+";
+
+/// Which records to read.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// The most records, the newest ones.
+    pub limit: u32,
+    /// Only records before this one.
+    pub before: Option<i64>,
+    /// Only records not older than this.
+    pub since: Option<Duration>,
+    /// Only requests in which a fallback happened.
+    pub fallback: bool,
+    /// Only requests that did not get a whole answer because providers failed.
+    pub failed: bool,
+    /// Only requests that tried this provider.
+    pub provider: Option<String>,
+    /// Only requests that asked for or tried this model.
+    pub model: Option<String>,
+    /// Only the request with this id.
+    pub id: Option<String>,
+    /// Leave out what this writer wrote after its n-th record: it comes over the feed.
+    pub until: Option<(i64, i64)>,
+}
+
+/// A record with its place in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its place, rising.
+    pub seq: i64,
+    /// The record.
+    pub record: Record,
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: String,
+}
+
+impl Store {
+    /// Opens the store to write, making it if need be.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        private(path);
+        store.run(|connection| {
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
+            connection.pragma_update(None, "cache_size", -1024)
+        })?;
+        if store.version()? > VERSION {
+            return Err(StoreError::Newer(store.path));
+        }
+        store.run(|connection| {
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "user_version", VERSION)
+        })?;
+        Ok(store)
+    }
+
+    /// Opens the store to read; `None` when nothing was ever written.
+    pub fn read(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        // Readers of a WAL need its shared memory file, which read-only folders cannot give.
+        let store = match Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            Ok(store) => store,
+            Err(_) => Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        match store.version()? {
+            0 => Ok(None),
+            VERSION => Ok(Some(store)),
+            _ => Err(StoreError::Newer(store.path)),
+        }
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
+        let text = path.display().to_string();
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|problem| StoreError::Sqlite { path: text.clone(), problem })?;
+        let store = Self { connection, path: text };
+        store.run(|connection| connection.busy_timeout(Duration::from_secs(5)))?;
+        Ok(store)
+    }
+
+    fn version(&self) -> Result<i64, StoreError> {
+        self.run(|connection| connection.pragma_query_value(None, "user_version", |row| row.get(0)))
+    }
+
+    fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        act(&self.connection).map_err(|problem| StoreError::Sqlite { path: self.path.clone(), problem })
+    }
+
+    /// Writes a batch, all or nothing. `writer` tells processes apart, and
+    /// each record has its number among that writer's.
+    pub fn append(&mut self, writer: i64, batch: &[(i64, Box<Record>)]) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let mut act = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            {
+                let mut insert = change.prepare_cached(
+                    "INSERT INTO requests (writer, n, time_ms, id, outcome, fallback, touched, record)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?;
+                for (n, record) in batch {
+                    let text = serde_json::to_string(record).unwrap_or_default();
+                    insert.execute(params![
+                        writer, n, time_millis(&record.time), record.id, record.outcome.name(),
+                        had_fallback(record), touched(record), text
+                    ])?;
+                }
+            }
+            change.commit()
+        };
+        act().map_err(|problem| StoreError::Sqlite { path, problem })
+    }
+
+    /// Removes what is too old or too much, a bounded part at a time; returns
+    /// how many records went.
+    pub fn trim(&self, keep: Duration, max_bytes: u64) -> Result<usize, StoreError> {
+        const PART: i64 = 2000;
+        let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        self.run(|connection| {
+            let old = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests WHERE time_ms < ?1 ORDER BY seq LIMIT ?2)";
+            let mut gone = connection.execute(old, params![oldest, PART])?;
+            if self.bytes(connection)? > max_bytes {
+                let first = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests ORDER BY seq LIMIT ?1)";
+                gone += connection.execute(first, params![PART])?;
+            }
+            if gone > 0 {
+                connection.execute_batch("PRAGMA incremental_vacuum(1000)")?;
+            }
+            Ok(gone)
+        })
+    }
+
+    /// The bytes that records take.
+    fn bytes(&self, connection: &Connection) -> rusqlite::Result<u64> {
+        let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+        Ok(u64::try_from(pages.saturating_mul(number("page_size")?)).unwrap_or(0))
+    }
+
+    /// The newest records that a query picks, oldest first. A record that
+    /// cannot be read is left out.
+    pub fn find(&self, query: &Query) -> Result<Vec<Stored>, StoreError> {
+        let (sql, values) = compose(query);
+        let mut rows: Vec<Stored> = self.run(|connection| {
+            let mut select = connection.prepare(&sql)?;
+            let rows = select.query_map(params_from_iter(values), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+            let mut found = Vec::new();
+            for row in rows {
+                let (seq, text) = row?;
+                found.extend(serde_json::from_str(&text).ok().map(|record| Stored { seq, record }));
+            }
+            Ok(found)
+        })?;
+        rows.reverse();
+        Ok(rows)
+    }
+}
+
+/// The statement of a query; every value is bound, none is written into it.
+fn compose(query: &Query) -> (String, Vec<Value>) {
+    let mut wheres = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    let mut with = |text: &str, value: Value| {
+        values.push(value);
+        wheres.push(text.replace('?', &format!("?{}", values.len())));
+    };
+    if let Some(before) = query.before {
+        with("seq < ?", before.into());
+    }
+    if let Some(since) = query.since {
+        let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        with("time_ms >= ?", oldest.into());
+    }
+    if let Some(provider) = &query.provider {
+        with("instr(touched, ?) > 0", format!(" {provider}/").into());
+    }
+    if let Some(model) = &query.model {
+        with("(instr(touched, '/' || ? || ' ') > 0 OR instr(touched, ' ' || ? || ' ') > 0)", model.clone().into());
+    }
+    if let Some(id) = &query.id {
+        with("id = ?", id.clone().into());
+    }
+    if let Some((writer, n)) = query.until {
+        with("NOT (writer = ?", writer.into());
+        if let Some(last) = wheres.pop() {
+            values.push(n.into());
+            wheres.push(format!("{last} AND n > ?{})", values.len()));
+        }
+    }
+    if query.fallback {
+        wheres.push("fallback".to_owned());
+    }
+    if query.failed {
+        wheres.push("outcome IN ('failed', 'partial')".to_owned());
+    }
+    let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
+    values.push(i64::from(query.limit.max(1)).into());
+    (format!("SELECT seq, record FROM requests{filter} ORDER BY seq DESC LIMIT ?{}", values.len()), values)
+}
+
+/// Whether a fallback happened: another model was tried or answered.
+pub(super) fn had_fallback(record: &Record) -> bool {
+    record.outcome == Outcome::Fallback
+        || record.attempts.len() > 1
+        || matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
+}
+
+/// Every `provider/model` that the request touched and the name it asked for,
+/// each between spaces.
+fn touched(record: &Record) -> String {
+    let mut text = format!(" {} ", record.model);
+    for attempt in &record.attempts {
+        text.push_str(&format!(" {}/{} ", attempt.provider, attempt.model));
+    }
+    text
+}
+
+fn time_millis(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond)
+}
+
+/// Only the user may read the log, whatever the umask.
+fn private(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        for end in ["", "-wal", "-shm"] {
+            let file = format!("{}{end}", path.display());
+            let _ = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+impl Query {
+    /// Whether a record that comes over the feed is one of those asked for.
+    pub fn wants(&self, record: &Record) -> bool {
+        let provider = |name: &String| record.attempts.iter().any(|attempt| attempt.provider == *name);
+        let model = |name: &String| {
+            record.model == *name
+                || record.attempts.iter().any(|attempt| attempt.model == *name || format!("{}/{}", attempt.provider, attempt.model) == *name)
+        };
+        (!self.fallback || had_fallback(record))
+            && (!self.failed || matches!(record.outcome, Outcome::Failed | Outcome::Partial))
+            && self.provider.as_ref().is_none_or(provider)
+            && self.model.as_ref().is_none_or(model)
+            && self.id.as_ref().is_none_or(|id| record.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failover::Class;
+    use crate::journal::{Attempt, now_text};
+
+    fn record(id: &str, outcome: Outcome, tried: &[(&str, &str)]) -> Box<Record> {
+        let attempt = |(provider, model): &(&str, &str)| Attempt {
+            provider: (*provider).to_owned(),
+            model: (*model).to_owned(),
+            class: Class::Ok,
+            status: Some(200),
+            ms: 1,
+            first_ms: None,
+        };
+        Box::new(Record {
+            id: id.to_owned(),
+            time: now_text(),
+            model: "auto".to_owned(),
+            tier: None,
+            chain: tried.iter().map(|(provider, model)| format!("{provider}/{model}")).collect(),
+            stream: false,
+            outcome,
+            status: Some(200),
+            served_by: None,
+            ms: 5,
+            first_ms: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            attempts: tried.iter().map(attempt).collect(),
+            skipped: Vec::new(),
+        })
+    }
+
+    fn ids(store: &Store, query: &Query) -> Vec<String> {
+        store.find(query).unwrap().into_iter().map(|stored| stored.record.id).collect()
+    }
+
+    #[test]
+    fn finds_what_is_asked_for_oldest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        assert!(Store::read(&path).unwrap().is_none());
+        let mut store = Store::open(&path).unwrap();
+        let batch = vec![
+            (1, record("a", Outcome::Served, &[("x", "m")])),
+            (2, record("b", Outcome::Fallback, &[("x", "m"), ("y", "org/n")])),
+            (3, record("c", Outcome::Failed, &[("x", "m"), ("y", "org/n")])),
+        ];
+        store.append(7, &batch).unwrap();
+        let reader = Store::read(&path).unwrap().unwrap();
+        let all = Query { limit: 50, ..Query::default() };
+        for (query, wanted) in [
+            (all.clone(), &["a", "b", "c"][..]),
+            (Query { limit: 2, ..all.clone() }, &["b", "c"]),
+            (Query { fallback: true, ..all.clone() }, &["b", "c"]),
+            (Query { failed: true, ..all.clone() }, &["c"]),
+            (Query { provider: Some("y".into()), ..all.clone() }, &["b", "c"]),
+            (Query { model: Some("org/n".into()), ..all.clone() }, &["b", "c"]),
+            (Query { model: Some("y/org/n".into()), ..all.clone() }, &["b", "c"]),
+            (Query { model: Some("auto".into()), ..all.clone() }, &["a", "b", "c"]),
+            (Query { model: Some("n".into()), ..all.clone() }, &["b", "c"]),
+            (Query { id: Some("a".into()), ..all.clone() }, &["a"]),
+            (Query { id: Some("a' OR 1=1 --".into()), ..all.clone() }, &[]),
+            (Query { since: Some(Duration::from_secs(60)), ..all.clone() }, &["a", "b", "c"]),
+            (Query { until: Some((7, 1)), ..all.clone() }, &["a"]),
+            (Query { until: Some((8, 1)), ..all.clone() }, &["a", "b", "c"]),
+        ] {
+            assert_eq!(ids(&reader, &query), wanted, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn old_and_too_many_records_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("log.db")).unwrap();
+        let batch: Vec<_> = (0..5000).map(|n| (n, record(&format!("r{n}"), Outcome::Served, &[("x", "m")]))).collect();
+        store.append(1, &batch).unwrap();
+        assert_eq!(store.trim(Duration::from_secs(3600), u64::MAX).unwrap(), 0);
+        assert_eq!(store.trim(Duration::from_secs(3600), 1).unwrap(), 2000);
+        assert_eq!(ids(&store, &Query { limit: 1, ..Query::default() }), ["r4999"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_user_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let _store = Store::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,241 @@
+//! The one thread that writes the log, and the feed of what it writes.
+//! Requests hand their record over and go on; when the queue is full the
+//! record is dropped and counted.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, oneshot};
+
+use super::record::Record;
+use super::store::Store;
+
+/// Records that wait for the writer; more are dropped and counted.
+const QUEUE: usize = 4096;
+/// Records that wait for a reader of the feed; it misses more than these.
+const FEED: usize = 1024;
+/// A batch is written when it is this long or this old.
+const BATCH: usize = 256;
+const BATCH_AGE: Duration = Duration::from_millis(200);
+/// How often old records are looked for.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
+/// How often dropped records are spoken of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long.
+    pub keep: Duration,
+    /// How many bytes.
+    pub max_bytes: u64,
+}
+
+/// The feed from some point on.
+#[derive(Debug)]
+pub struct Feed {
+    /// Tells this process's records from those of others in the store.
+    pub writer: i64,
+    /// The last record before the feed begins; it is in the store.
+    pub after: i64,
+    /// What comes behind it.
+    pub records: broadcast::Receiver<Arc<Record>>,
+}
+
+enum Message {
+    Record(Box<Record>),
+    Subscribe(oneshot::Sender<Feed>),
+    Flush(oneshot::Sender<()>),
+    Stop,
+}
+
+/// The way into the log.
+#[derive(Debug)]
+pub struct Journal {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Starts the writer. `path` is `None` when nothing is to be stored: the
+    /// feed works all the same. A store that cannot be opened is tried again,
+    /// and records are dropped and counted meanwhile.
+    pub fn start(path: Option<PathBuf>, limits: Limits) -> std::io::Result<Arc<Self>> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let (feed, _) = broadcast::channel(FEED);
+        let writer = Writer {
+            id: fastrand::i64(1..i64::MAX),
+            n: 0,
+            path,
+            limits,
+            store: None,
+            batch: Vec::new(),
+            oldest: None,
+            dropped: Arc::clone(&dropped),
+            told: 0,
+            told_at: None,
+            trimmed_at: None,
+            feed,
+        };
+        let thread = std::thread::Builder::new().name("routor-log".to_owned()).spawn(move || writer.run(&messages))?;
+        Ok(Arc::new(Self { queue, dropped, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Hands a record over. Never waits.
+    pub fn write(&self, record: Box<Record>) {
+        if self.queue.try_send(Message::Record(record)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that were not stored since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The feed from now on. Everything before it is in the store when this
+    /// returns, so history and feed join without a gap and without a double.
+    pub async fn subscribe(&self) -> Option<Feed> {
+        let (answer, feed) = oneshot::channel();
+        self.send_patiently(Message::Subscribe(answer)).await;
+        feed.await.ok()
+    }
+
+    /// Returns when everything handed over so far is in the store.
+    pub async fn flush(&self) {
+        let (answer, done) = oneshot::channel();
+        self.send_patiently(Message::Flush(answer)).await;
+        let _ = done.await;
+    }
+
+    async fn send_patiently(&self, message: Message) {
+        let mut waiting = Some(message);
+        while let Some(message) = waiting.take() {
+            match self.queue.try_send(message) {
+                Err(std::sync::mpsc::TrySendError::Full(message)) => {
+                    waiting = Some(message);
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Ok(()) | Err(std::sync::mpsc::TrySendError::Disconnected(_)) => {}
+            }
+        }
+    }
+
+    /// Writes what is waiting and ends the writer.
+    pub fn stop(&self) {
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
+            let _ = self.queue.send(Message::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    id: i64,
+    /// The number of the newest record.
+    n: i64,
+    path: Option<PathBuf>,
+    limits: Limits,
+    store: Option<Store>,
+    batch: Vec<(i64, Box<Record>)>,
+    oldest: Option<Instant>,
+    dropped: Arc<AtomicU64>,
+    told: u64,
+    told_at: Option<Instant>,
+    trimmed_at: Option<Instant>,
+    feed: broadcast::Sender<Arc<Record>>,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let message = match self.oldest {
+                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(oldest) => messages.recv_timeout(BATCH_AGE.saturating_sub(oldest.elapsed())),
+            };
+            match message {
+                Ok(Message::Record(record)) => self.take(record),
+                Ok(Message::Subscribe(answer)) => {
+                    self.commit();
+                    let _ = answer.send(Feed { writer: self.id, after: self.n, records: self.feed.subscribe() });
+                }
+                Ok(Message::Flush(answer)) => {
+                    self.commit();
+                    let _ = answer.send(());
+                }
+                Err(RecvTimeoutError::Timeout) => self.commit(),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
+            }
+        }
+    }
+
+    fn take(&mut self, record: Box<Record>) {
+        self.n += 1;
+        if self.feed.receiver_count() > 0 {
+            let _ = self.feed.send(Arc::new((*record).clone()));
+        }
+        if self.path.is_none() {
+            return;
+        }
+        self.oldest.get_or_insert_with(Instant::now);
+        self.batch.push((self.n, record));
+        if self.batch.len() >= BATCH {
+            self.commit();
+        }
+    }
+
+    fn commit(&mut self) {
+        self.oldest = None;
+        if !self.batch.is_empty() {
+            if let Err(problem) = self.store_batch() {
+                self.dropped.fetch_add(self.batch.len() as u64, Ordering::Relaxed);
+                // A store that failed is opened anew for the next batch: its file may have gone.
+                self.store = None;
+                self.complain(&problem.to_string());
+            }
+            self.batch.clear();
+        }
+        self.trim();
+    }
+
+    fn store_batch(&mut self) -> Result<(), super::StoreError> {
+        let Some(path) = &self.path else { return Ok(()) };
+        if !path.exists() {
+            // Somebody moved or deleted it: writing on would fill a file without a name.
+            self.store = None;
+        }
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => Store::open(path)?,
+        };
+        self.store.insert(store).append(self.id, &self.batch)
+    }
+
+    fn trim(&mut self) {
+        let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= TRIM_EVERY);
+        let Some(store) = self.store.as_ref().filter(|_| due) else { return };
+        match store.trim(self.limits.keep, self.limits.max_bytes) {
+            // A full part went: there may be more, so come back with the next batch.
+            Ok(gone) if gone >= 2000 => {}
+            Ok(_) | Err(_) => self.trimmed_at = Some(Instant::now()),
+        }
+    }
+
+    /// Says that records are lost, at most once a minute.
+    fn complain(&mut self, problem: &str) {
+        if self.told_at.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+            return;
+        }
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        tracing::warn!("{} request records could not be stored: {problem}", dropped - self.told);
+        self.told = dropped;
+        self.told_at = Some(Instant::now());
+    }
+}
