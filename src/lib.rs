@@ -6,5 +6,8 @@ pub mod sse;
 pub mod failover;
 pub mod health;
 pub mod routing;
+pub mod redact;
 pub mod paths;
 pub mod journal;
+pub mod upstream;
+pub mod engine;

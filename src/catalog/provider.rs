@@ -54,6 +54,9 @@ pub struct Ping {
     pub headers: BTreeMap<String, String>,
     /// Whether a 200 proves that the key is good; a public list proves nothing.
     pub proves: bool,
+    /// Whether it can be found out if a 200 proves the key, by asking once more
+    /// without it: a server that then refuses had looked at it.
+    pub compare: bool,
     /// Whether the answer lists the model ids of the chat route.
     pub lists: bool,
     /// Only a 401 proves that the key is bad.

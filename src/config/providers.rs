@@ -139,7 +139,7 @@ fn custom(name: &Placed<String>, mut section: Section<'_, '_>, known: &[&str], r
         auth: own.auth.unwrap_or_default(),
         headers: own.headers,
         dialect: Dialect::default(),
-        ping: Ping { proves: keyless, lists: true, ..Ping::default() },
+        ping: Ping { proves: keyless, compare: !keyless, lists: true, ..Ping::default() },
         optional: false,
         local,
         key_url: None,

@@ -36,6 +36,13 @@ pub struct Pass {
     probe: bool,
 }
 
+impl Pass {
+    /// Whether the attempt is the probe.
+    pub fn is_probe(self) -> bool {
+        self.probe
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum State {
     Ready { failures: u32 },

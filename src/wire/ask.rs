@@ -165,6 +165,11 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
 }
 
 impl Ask {
+    /// Whether the request has this top-level field.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.name == name)
+    }
+
     fn read_messages(&mut self, messages: Option<&str>) -> Result<(), Fault> {
         let Some(text) = messages else {
             return Err(Fault::new("messages", "\"messages\" is missing; it is the list of messages to answer"));

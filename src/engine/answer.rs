@@ -1,0 +1,287 @@
+//! The attempt loop: the one way from a request to a reply, streamed or not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fleet::{Fleet, Ticket};
+use super::relay::Relay;
+use super::reply::{Reply, Routed};
+use super::{Desk, Engine};
+use crate::failover::{Class, Verdict, View, aftermath, judge, share};
+use crate::health::Took;
+use crate::journal::{Attempt, Draft, Outcome, Skipped, millis};
+use crate::routing::{Candidate, Decision, Fit, Refusal, Why, decide, fit};
+use crate::upstream::{Caller, Failure, Refused, Sent, Task, Upstream, Whole, send};
+use crate::wire::Ask;
+
+/// A request on its way through the engine.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub ask: Ask,
+    /// The caller's headers that go on.
+    pub caller: Caller,
+    /// The record that is written when the request ends.
+    pub draft: Draft,
+}
+
+impl Engine {
+    /// Answers a request. Dropping the future cancels the attempt that runs
+    /// and makes no other.
+    pub async fn answer(self: &Arc<Self>, desk: &Desk, call: Call) -> Reply {
+        let fleet = self.fleet();
+        let Call { ask, caller, mut draft } = call;
+        note_ask(&mut draft, &ask);
+        let decision = match decide(&fleet.table, &ask) {
+            Ok(decision) => decision,
+            Err(refusal) => return refuse(draft, refusal),
+        };
+        note_decision(&mut draft, &fleet, &decision);
+        let upstream = desk.upstream(&fleet);
+        let run = Run { engine: self, fleet: &fleet, upstream: &upstream.1, ask: &ask, caller: &caller, started: Instant::now() };
+        run.attempts(decision, draft).await
+    }
+}
+
+/// What stays the same over all attempts of a request.
+struct Run<'a> {
+    engine: &'a Arc<Engine>,
+    fleet: &'a Arc<Fleet>,
+    upstream: &'a Upstream,
+    ask: &'a Ask,
+    caller: &'a Caller,
+    started: Instant,
+}
+
+/// What the attempts so far have shown.
+#[derive(Default)]
+struct Progress {
+    made: usize,
+    /// Windows up to this size are known to be too small.
+    too_small: Option<u64>,
+    /// How many candidates failed or were left out for size alone.
+    oversized: usize,
+    others_failed: bool,
+}
+
+impl Run<'_> {
+    /// Candidates in order; those that cool are kept for the end and tried
+    /// all the same when nothing else is left.
+    async fn attempts(&self, decision: Decision, mut draft: Draft) -> Reply {
+        let ids = decision.chain.iter().filter_map(|id| self.fleet.candidate(*id));
+        let chain: Vec<&Candidate> = decision.unlisted.as_deref().into_iter().chain(ids).collect();
+        let routed = Routed { tier: decision.tier, confidence: decision.confidence, profile: decision.profile, ..Routed::default() };
+        let mut progress = Progress::default();
+        let mut cooling: Vec<&Candidate> = Vec::new();
+        let mut left = chain.len();
+        let mut ready = chain.iter().copied();
+        let mut forced = Vec::new().into_iter();
+        let mut in_reserve = false;
+        loop {
+            let candidate = match if in_reserve { forced.next() } else { ready.next() } {
+                Some(candidate) => candidate,
+                None if in_reserve => break,
+                None => {
+                    in_reserve = true;
+                    forced = std::mem::take(&mut cooling).into_iter();
+                    continue;
+                }
+            };
+            if self.leaves_out(candidate, &mut progress, &mut draft) {
+                left -= 1;
+                continue;
+            }
+            let ticket = if in_reserve { self.fleet.force(candidate) } else { self.fleet.admit(candidate, Instant::now()) };
+            let Some(ticket) = ticket else {
+                if !in_reserve {
+                    cooling.push(candidate);
+                }
+                continue;
+            };
+            left -= 1;
+            let first = progress.made == 0;
+            let Some((sent, started)) = self.attempt(candidate, left).await else { break };
+            progress.made += 1;
+            match sent {
+                Sent::Whole(whole) => return self.deliver_whole(whole, candidate, ticket, started, draft, routed, &chain),
+                Sent::Live(live) => return self.deliver_stream(live, candidate, ticket, started, draft, routed, &chain),
+                Sent::Failed(failure) => {
+                    let verdict = judge(failure.class, first);
+                    self.note_failure(candidate, ticket, &failure, started, &mut draft, &mut progress);
+                    match (verdict, failure.refused) {
+                        (Verdict::Refuse, Some(refused)) => return self.pass_on(refused, candidate, draft, routed, progress.made),
+                        (Verdict::Stop, _) => break,
+                        (Verdict::Deliver | Verdict::Refuse | Verdict::TryNext | Verdict::TryLarger, _) => {}
+                    }
+                }
+            }
+        }
+        self.all_failed(draft, routed, &progress, &chain)
+    }
+
+    /// Whether a candidate cannot be tried at all, which is written down.
+    fn leaves_out(&self, candidate: &Candidate, progress: &mut Progress, draft: &mut Draft) -> bool {
+        let window = candidate.facts.context_window;
+        let why = match fit(&candidate.facts, self.ask) {
+            _ if self.fleet.provider(candidate.provider).is_none_or(|(_, state)| state.is_out()) => (Why::Auth, None, None),
+            Fit::Never { needs, window } => (Why::ContextWindow, Some(needs), Some(window)),
+            Fit::May if progress.too_small.zip(window).is_some_and(|(small, window)| window <= small) => (Why::ContextWindow, None, window),
+            Fit::May => return false,
+        };
+        match why.0 {
+            Why::ContextWindow => progress.oversized += 1,
+            _ => progress.others_failed = true,
+        }
+        draft.edit(|record| record.skipped.push(skipped(candidate, why.0, why.1, why.2)));
+        true
+    }
+
+    /// Makes one attempt within its share of the time; `None` when no time is left.
+    async fn attempt(&self, candidate: &Candidate, behind: usize) -> Option<(Sent, Instant)> {
+        let (provider, _) = self.fleet.provider(candidate.provider)?;
+        let timeouts = self.fleet.timeouts(candidate);
+        let left = timeouts.total.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())?;
+        let own = if self.ask.stream { timeouts.first } else { timeouts.response };
+        let started = Instant::now();
+        let deadline = (started + share(own, left, behind)).into();
+        let (ask, caller, facts) = (self.ask, self.caller, candidate.facts.as_ref());
+        let task = Task { place: candidate.provider, provider, facts, ask, caller, deadline };
+        Some((send(self.upstream, task).await, started))
+    }
+
+    fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, started: Instant, draft: &mut Draft, progress: &mut Progress) {
+        let after = aftermath(failure.class, failure.hint);
+        ticket.failed(failure.class, after, self.fleet.policy(), Instant::now(), self.engine.uptime());
+        tracing::debug!("{}: {} ({})", candidate.label, failure.class, failure.detail);
+        draft.edit(|record| record.attempts.push(attempt(candidate, failure.class, failure.status, started.elapsed(), None)));
+        match failure.class {
+            Class::ContextWindow => {
+                progress.oversized += 1;
+                progress.too_small = progress.too_small.max(candidate.facts.context_window);
+            }
+            _ => progress.others_failed = true,
+        }
+        if after.out {
+            self.engine.key_refused(self.fleet, candidate);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn deliver_whole(&self, whole: Whole, candidate: &Candidate, ticket: Ticket, started: Instant, mut draft: Draft, routed: Routed, chain: &[&Candidate]) -> Reply {
+        let took = started.elapsed();
+        ticket.committed().good(self.engine.uptime(), Took::Whole(took));
+        let routed = self.answered(&mut draft, routed, candidate, chain, attempt(candidate, Class::Ok, Some(whole.status.as_u16()), took, None));
+        draft.edit(|record| {
+            record.prompt_tokens = whole.usage.prompt;
+            record.completion_tokens = whole.usage.completion;
+        });
+        let outcome = if routed.fallback { Outcome::Fallback } else { Outcome::Served };
+        draft.end(outcome, Some(whole.status.as_u16()));
+        Reply::Whole { status: whole.status, headers: whole.headers, body: whole.body, routed }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn deliver_stream(&self, live: Box<crate::upstream::Live>, candidate: &Candidate, ticket: Ticket, started: Instant, mut draft: Draft, routed: Routed, chain: &[&Candidate]) -> Reply {
+        let first = started.elapsed();
+        let report = ticket.committed();
+        let routed = self.answered(&mut draft, routed, candidate, chain, attempt(candidate, Class::Ok, Some(live.status.as_u16()), first, Some(first)));
+        let since = draft.started().elapsed();
+        draft.edit(|record| record.first_ms = Some(millis(since)));
+        let (status, headers) = (live.status, live.headers.clone());
+        let idle = self.fleet.timeouts(candidate).idle;
+        let relay = Relay::new(self.engine, self.fleet, live, report, draft, routed.fallback, started, first, idle);
+        Reply::Stream { status, headers, relay: Box::new(relay), routed }
+    }
+
+    /// Writes down who answered.
+    fn answered(&self, draft: &mut Draft, routed: Routed, candidate: &Candidate, chain: &[&Candidate], attempt: Attempt) -> Routed {
+        let label = candidate.label.to_string();
+        let fallback = chain.first().is_some_and(|first| first.label != candidate.label);
+        let mut attempts = 0;
+        draft.edit(|record| {
+            record.attempts.push(attempt);
+            record.served_by = Some(label.clone());
+            attempts = record.attempts.len();
+        });
+        Routed { model: Some(label), attempts, fallback, ..routed }
+    }
+
+    /// The provider's refusal is the caller's business: it gets it as it came,
+    /// with keys masked.
+    fn pass_on(&self, refused: Refused, candidate: &Candidate, mut draft: Draft, routed: Routed, attempts: usize) -> Reply {
+        draft.end(Outcome::Rejected, Some(refused.status.as_u16()));
+        let body = match self.fleet.redactor.mask(&refused.body) {
+            std::borrow::Cow::Borrowed(_) => refused.body,
+            std::borrow::Cow::Owned(masked) => masked.into(),
+        };
+        let routed = Routed { model: Some(candidate.label.to_string()), attempts, ..routed };
+        Reply::Whole { status: refused.status, headers: refused.headers, body, routed }
+    }
+
+    fn all_failed(&self, mut draft: Draft, routed: Routed, progress: &Progress, chain: &[&Candidate]) -> Reply {
+        let too_long = progress.oversized > 0 && !progress.others_failed;
+        let attempts = draft.read(|record| record.attempts.clone());
+        let as_request = too_long && self.fleet.settings.server.overflow == crate::config::Overflow::BadRequest;
+        draft.end(if as_request { Outcome::Rejected } else { Outcome::Failed }, Some(if as_request { 400 } else { 502 }));
+        let routed = Routed { attempts: attempts.len(), ..routed };
+        Reply::AllFailed { attempts, retry_after: self.retry_after(chain), too_long: as_request, routed }
+    }
+
+    /// Seconds until the first candidate may be tried again; `None` unless all
+    /// are cooling.
+    fn retry_after(&self, chain: &[&Candidate]) -> Option<u64> {
+        let now = Instant::now();
+        let wait = |candidate: &&Candidate| {
+            let (_, provider) = self.fleet.provider(candidate.provider)?;
+            let left = |view| match view {
+                View::Ready => None,
+                View::Cooling(left) => Some(left),
+                View::Probing => Some(Duration::ZERO),
+            };
+            left(provider.view(now)).max(left(self.fleet.model(&candidate.label).view(now)))
+        };
+        let waits: Option<Vec<Duration>> = chain.iter().map(wait).collect();
+        waits?.into_iter().min().map(|soonest| soonest.as_secs().saturating_add(u64::from(soonest.subsec_nanos() > 0)).max(1))
+    }
+}
+
+fn refuse(mut draft: Draft, refusal: Refusal) -> Reply {
+    let status = match refusal {
+        Refusal::UnknownModel { .. } => 404,
+        Refusal::NoCapableModel(_) => 400,
+        Refusal::NotInPool(_) | Refusal::EmptyPool => 503,
+    };
+    draft.end(if status == 503 { Outcome::Failed } else { Outcome::Rejected }, Some(status));
+    Reply::Refused(refusal)
+}
+
+fn note_ask(draft: &mut Draft, ask: &Ask) {
+    // A name can be as long as the body; the record keeps what a reader needs of it.
+    let model: String = ask.model.as_deref().unwrap_or("auto").chars().take(256).collect();
+    draft.edit(|record| {
+        record.model = model;
+        record.stream = ask.stream;
+    });
+}
+
+fn note_decision(draft: &mut Draft, fleet: &Fleet, decision: &Decision) {
+    let label = |id: &u32| fleet.candidate(*id).map(|candidate| candidate.label.to_string());
+    let unlisted = decision.unlisted.iter().map(|candidate| candidate.label.to_string());
+    let chain = unlisted.chain(decision.chain.iter().filter_map(label)).collect();
+    let left_out = decision.skipped.iter().filter_map(|(id, why)| Some(skipped(fleet.candidate(*id)?, *why, None, None))).collect();
+    draft.edit(|record| {
+        record.tier = decision.tier;
+        record.chain = chain;
+        record.skipped = left_out;
+    });
+}
+
+fn skipped(candidate: &Candidate, why: Why, needs_tokens: Option<u64>, has_tokens: Option<u64>) -> Skipped {
+    let facts = &candidate.facts;
+    Skipped { provider: facts.provider.clone(), model: facts.id.clone(), why, needs_tokens, has_tokens }
+}
+
+fn attempt(candidate: &Candidate, class: Class, status: Option<u16>, took: Duration, first: Option<Duration>) -> Attempt {
+    let facts = &candidate.facts;
+    Attempt { provider: facts.provider.clone(), model: facts.id.clone(), class, status, ms: millis(took), first_ms: first.map(millis) }
+}

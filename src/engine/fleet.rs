@@ -1,0 +1,310 @@
+//! The providers and models in use, with what is known of how they do: one
+//! immutable snapshot of the routes, and the states that requests share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::{Provider, Settings, Timeouts};
+use crate::failover::{Aftermath, Breaker, Class, Pass, Policy, View};
+use crate::health::{Figures, Took, Window};
+use crate::redact::Redactor;
+use crate::routing::{Candidate, CandidateId, Member, Table};
+use crate::upstream::{Checked, Standing};
+
+/// The state of one provider, shared by all requests and kept over changes of the pool.
+#[derive(Debug, Default)]
+pub struct ProviderState {
+    window: Mutex<Window>,
+    breaker: Mutex<Breaker>,
+    /// Its key was refused by a request, and is being looked at.
+    out: AtomicBool,
+    checked: Mutex<Option<(Checked, String)>>,
+}
+
+/// The state of one model, shared likewise.
+#[derive(Debug, Default)]
+pub struct ModelState {
+    breaker: Mutex<Breaker>,
+}
+
+/// A panic while a state was locked leaves a state that is still sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ProviderState {
+    /// The figures of the last five minutes; `uptime` is the engine's.
+    pub fn figures(&self, uptime: Duration) -> Figures {
+        lock(&self.window).figures(uptime)
+    }
+
+    /// Its breaker's state.
+    pub fn view(&self, now: Instant) -> View {
+        lock(&self.breaker).view(now)
+    }
+
+    /// The last check and when it was made, RFC 3339.
+    pub fn checked(&self) -> Option<(Checked, String)> {
+        lock(&self.checked).clone()
+    }
+
+    /// Whether its key was refused by a request and has not been cleared.
+    pub fn is_out(&self) -> bool {
+        self.out.load(Ordering::Acquire)
+    }
+
+    /// Takes it out or lets it back in; returns what it was before.
+    pub(super) fn set_out(&self, out: bool) -> bool {
+        self.out.swap(out, Ordering::AcqRel)
+    }
+
+    pub(super) fn set_checked(&self, checked: Checked, at: String) {
+        *lock(&self.checked) = Some((checked, at));
+    }
+
+    pub(super) fn cool(&self, now: Instant, wait: Duration) {
+        lock(&self.breaker).cool(now, wait);
+    }
+
+    pub(super) fn forget(&self) {
+        self.set_out(false);
+        lock(&self.breaker).reset();
+    }
+}
+
+impl ModelState {
+    /// Its breaker's state.
+    pub fn view(&self, now: Instant) -> View {
+        lock(&self.breaker).view(now)
+    }
+
+    pub(super) fn cool(&self, now: Instant, wait: Duration) {
+        lock(&self.breaker).cool(now, wait);
+    }
+}
+
+/// A snapshot of what can be routed to.
+pub struct Fleet {
+    /// The settings that it was made from.
+    pub settings: Arc<Settings>,
+    /// The routes.
+    pub table: Table,
+    /// Masks every key in use.
+    pub redactor: Arc<Redactor>,
+    providers: Vec<Arc<ProviderState>>,
+    models: HashMap<Arc<str>, Arc<ModelState>>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fleet({} providers, {} models)", self.providers.len(), self.models.len())
+    }
+}
+
+impl Fleet {
+    /// A snapshot for the settings. States of providers at the same address,
+    /// and of models with the same name, are taken over from `before`.
+    pub fn new(settings: Arc<Settings>, before: Option<&Fleet>) -> Self {
+        let providers: Vec<Arc<ProviderState>> = settings
+            .providers
+            .iter()
+            .map(|provider| before.and_then(|before| before.state_of(provider)).unwrap_or_default())
+            .collect();
+        let table = build_table(&settings, &providers);
+        let mut models = HashMap::new();
+        for (_, candidate) in table.candidates().filter(|(_, candidate)| candidate.in_pool) {
+            let known = before.and_then(|before| before.models.get(&candidate.label)).cloned();
+            models.insert(Arc::clone(&candidate.label), known.unwrap_or_default());
+        }
+        let redactor = Arc::new(redactor(&settings));
+        Self { settings, table, redactor, providers, models }
+    }
+
+    fn state_of(&self, provider: &Provider) -> Option<Arc<ProviderState>> {
+        let same = |other: &Provider| other.name == provider.name && other.endpoint == provider.endpoint;
+        let at = self.settings.providers.iter().position(same)?;
+        self.providers.get(at).cloned()
+    }
+
+    /// The configured providers with their states, in order.
+    pub fn providers(&self) -> impl Iterator<Item = (&Provider, &Arc<ProviderState>)> {
+        self.settings.providers.iter().zip(&self.providers)
+    }
+
+    /// A provider and its state by its place.
+    pub fn provider(&self, place: usize) -> Option<(&Provider, &Arc<ProviderState>)> {
+        Some((self.settings.providers.get(place)?, self.providers.get(place)?))
+    }
+
+    /// A model's state; a model that is not in the table has a fresh one.
+    pub fn model(&self, label: &str) -> Arc<ModelState> {
+        self.models.get(label).cloned().unwrap_or_default()
+    }
+
+    /// The models of one provider that can be asked for, with their states.
+    pub fn models_of(&self, place: usize) -> impl Iterator<Item = (&Candidate, Arc<ModelState>)> {
+        let own = self.table.candidates().filter(move |(_, candidate)| candidate.provider == place && candidate.in_pool);
+        own.map(|(_, candidate)| (candidate, self.model(&candidate.label)))
+    }
+
+    /// The candidate of a decision.
+    pub fn candidate(&self, id: CandidateId) -> Option<&Candidate> {
+        self.table.candidate(id)
+    }
+
+    /// How many providers are in the pool now.
+    pub fn pool_size(&self) -> usize {
+        self.providers.iter().filter(|state| in_pool(state)).count()
+    }
+
+    /// The time limits for an attempt at a candidate.
+    pub fn timeouts(&self, candidate: &Candidate) -> Timeouts {
+        let settings = &self.settings;
+        let none = Default::default();
+        let provider = settings.providers.get(candidate.provider).map_or(&none, |provider| &provider.timeouts);
+        let own = |model: &crate::catalog::ModelRef| model.provider == candidate.facts.provider && candidate.facts.answers_to(&model.model);
+        let model = settings.model_timeouts.iter().find(|(model, _)| own(model)).map_or(&none, |(_, timeouts)| timeouts);
+        Timeouts::resolve([&settings.timeouts, provider, model], candidate.is_patient())
+    }
+
+    /// When failures make a model cool.
+    pub fn policy(&self) -> Policy {
+        Policy { failures: self.settings.breaker.failures, cooldown: self.settings.breaker.cooldown }
+    }
+
+    /// Leave to try a candidate now; `None` while it or its provider cools or
+    /// is probed by another request.
+    pub(super) fn admit(&self, candidate: &Candidate, now: Instant) -> Option<Ticket> {
+        let (_, provider) = self.provider(candidate.provider)?;
+        let model = self.model(&candidate.label);
+        let model_pass = lock(&model.breaker).admit(now)?;
+        let Some(provider_pass) = lock(&provider.breaker).admit(now) else {
+            lock(&model.breaker).returned(model_pass, now);
+            return None;
+        };
+        Some(Ticket { provider: Arc::clone(provider), model, provider_pass, model_pass, settled: false })
+    }
+
+    /// Leave to try a candidate although it cools.
+    pub(super) fn force(&self, candidate: &Candidate) -> Option<Ticket> {
+        let (_, provider) = self.provider(candidate.provider)?;
+        let model = self.model(&candidate.label);
+        let (provider_pass, model_pass) = (lock(&provider.breaker).force(), lock(&model.breaker).force());
+        Some(Ticket { provider: Arc::clone(provider), model, provider_pass, model_pass, settled: false })
+    }
+}
+
+fn in_pool(state: &ProviderState) -> bool {
+    !state.is_out() && state.checked().is_some_and(|(checked, _)| checked.standing.in_pool())
+}
+
+fn build_table(settings: &Settings, states: &[Arc<ProviderState>]) -> Table {
+    let checks: Vec<(Option<Checked>, bool)> = states.iter().map(|state| (state.checked().map(|(checked, _)| checked), in_pool(state))).collect();
+    let members: Vec<Member<'_>> = settings
+        .providers
+        .iter()
+        .zip(&checks)
+        .map(|(provider, (checked, in_pool))| Member {
+            name: &provider.name,
+            in_pool: *in_pool,
+            loopback: provider.endpoint.is_loopback(),
+            local: provider.local,
+            listed: checked.as_ref().and_then(|checked| checked.models.as_deref()).unwrap_or_default(),
+        })
+        .collect();
+    Table::build(settings, &members)
+}
+
+fn redactor(settings: &Settings) -> Redactor {
+    let keys = settings.providers.iter().filter_map(|provider| provider.key.key());
+    let headers = settings.providers.iter().flat_map(|provider| provider.headers.iter().map(|(_, value)| value));
+    let own = settings.server.client_key.iter();
+    Redactor::new(keys.chain(headers).chain(own).map(|key| key.expose()))
+}
+
+/// Whether a standing, once found, makes the provider cool.
+pub(super) fn cools(standing: Standing) -> Option<Duration> {
+    (standing == Standing::NoCredit).then_some(Duration::from_secs(3600))
+}
+
+/// Leave to make one attempt. When it is dropped without an outcome, as when
+/// the caller leaves, a probe is given back and nobody is blamed.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    provider: Arc<ProviderState>,
+    model: Arc<ModelState>,
+    provider_pass: Pass,
+    model_pass: Pass,
+    settled: bool,
+}
+
+impl Ticket {
+    /// The attempt has begun to answer: the breakers know it as a success.
+    /// How it counts in the provider's health is told at its end.
+    pub fn committed(mut self) -> Report {
+        self.settled = true;
+        lock(&self.model.breaker).succeeded(self.model_pass);
+        lock(&self.provider.breaker).succeeded(self.provider_pass);
+        if self.provider_pass.is_probe() {
+            lock(&self.provider.window).restart();
+        }
+        Report { provider: Arc::clone(&self.provider), model: Arc::clone(&self.model) }
+    }
+
+    /// The attempt failed; `uptime` is the engine's.
+    pub fn failed(mut self, class: Class, after: Aftermath, policy: Policy, now: Instant, uptime: Duration) {
+        self.settled = true;
+        debug_assert!(class != Class::Ok);
+        let mut model = lock(&self.model.breaker);
+        match after.cool_model {
+            Some(wait) => model.cool(now, wait),
+            None if after.blame_model => model.failed(self.model_pass, now, policy),
+            None => model.returned(self.model_pass, now),
+        }
+        drop(model);
+        if after.health == Some(false) {
+            lock(&self.provider.window).record(uptime, false, None);
+        }
+        let failing = policy.failures > 0 && lock(&self.provider.window).is_failing(uptime);
+        let mut provider = lock(&self.provider.breaker);
+        match after.cool_provider {
+            Some(wait) => provider.cool(now, wait),
+            None if after.blame_model && (self.provider_pass.is_probe() || failing && provider.view(now) == View::Ready) => provider.trip(now, policy),
+            None => provider.returned(self.provider_pass, now),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            let now = Instant::now();
+            lock(&self.model.breaker).returned(self.model_pass, now);
+            lock(&self.provider.breaker).returned(self.provider_pass, now);
+        }
+    }
+}
+
+/// Tells how an answer that had begun went on.
+#[derive(Debug)]
+pub(super) struct Report {
+    provider: Arc<ProviderState>,
+    model: Arc<ModelState>,
+}
+
+impl Report {
+    /// The answer came to its end, or was good as far as the caller wanted it.
+    pub fn good(&self, uptime: Duration, took: Took) {
+        lock(&self.provider.window).record(uptime, true, Some(took));
+    }
+
+    /// The answer broke.
+    pub fn broken(&self, policy: Policy, now: Instant, uptime: Duration) {
+        lock(&self.provider.window).record(uptime, false, None);
+        let mut model = lock(&self.model.breaker);
+        let pass = model.force();
+        model.failed(pass, now, policy);
+    }
+}

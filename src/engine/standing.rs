@@ -1,0 +1,150 @@
+//! Who is in the pool: checks at the start, when a key is refused, when an
+//! unreachable provider may be back, after a reload.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Engine;
+use super::fleet::{Fleet, cools};
+use crate::config::{Provider, Settings};
+use crate::journal::now_text;
+use crate::routing::Candidate;
+use crate::upstream::{Checked, Standing};
+
+/// How long a model is left alone whose request was refused although the key is good.
+const REFUSED_MODEL: Duration = Duration::from_secs(600);
+
+impl Engine {
+    /// Checks every configured provider at once and routes by what was found.
+    /// `progress` is told each result as it comes.
+    pub async fn validate(self: &Arc<Self>, progress: impl Fn(&Provider, &Checked)) {
+        let fleet = self.fleet();
+        let results = self.check_all(&fleet.settings, progress).await;
+        self.enter(&fleet.settings, results, None);
+    }
+
+    /// Takes every provider with a usable key into the pool without asking.
+    pub fn trust(self: &Arc<Self>) {
+        let fleet = self.fleet();
+        let results = fleet.settings.providers.iter().map(Checked::unasked).collect();
+        self.enter(&fleet.settings, results, None);
+    }
+
+    /// Checks the providers of new settings and swaps to them. Requests that
+    /// run finish on the old ones.
+    pub async fn reload(self: &Arc<Self>, settings: Settings) {
+        let settings = Arc::new(settings);
+        let results = self.check_all(&settings, |_, _| {}).await;
+        let before = self.fleet();
+        for (_, state) in before.providers() {
+            state.forget();
+        }
+        self.enter(&settings, results, Some(&before));
+    }
+
+    /// Asks again those providers that `which` picks, and lets them in or out.
+    pub async fn recheck(self: &Arc<Self>, which: impl Fn(&Provider, Option<Standing>) -> bool) {
+        let fleet = self.fleet();
+        let mut checks = tokio::task::JoinSet::new();
+        for (place, (provider, state)) in fleet.providers().enumerate() {
+            let before = state.checked().map(|(checked, _)| checked.standing);
+            if which(provider, before) {
+                let (engine, provider, patience) = (Arc::clone(self), provider.clone(), fleet.settings.validation.timeout);
+                checks.spawn(async move { (place, engine.validator.check(&provider, patience).await) });
+            }
+        }
+        let mut changed = false;
+        while let Some(Ok((place, checked))) = checks.join_next().await {
+            let Some((provider, state)) = fleet.provider(place) else { continue };
+            let before = state.checked().map(|(checked, _)| checked);
+            let pool = |checked: &Option<Checked>| checked.as_ref().map(|checked| (checked.standing.in_pool(), checked.models.clone()));
+            let after = Some(checked.clone());
+            if pool(&before) != pool(&after) {
+                changed = true;
+                tell_change(provider, before.as_ref(), &checked);
+            }
+            state.set_checked(checked, now_text());
+        }
+        if changed {
+            self.rebuild();
+        }
+    }
+
+    async fn check_all(self: &Arc<Self>, settings: &Arc<Settings>, progress: impl Fn(&Provider, &Checked)) -> Vec<Checked> {
+        let patience = settings.validation.timeout;
+        let mut checks = tokio::task::JoinSet::new();
+        for (place, provider) in settings.providers.iter().cloned().enumerate() {
+            let engine = Arc::clone(self);
+            checks.spawn(async move { (place, engine.validator.check(&provider, patience).await) });
+        }
+        let mut results: Vec<Option<Checked>> = vec![None; settings.providers.len()];
+        while let Some(done) = checks.join_next().await {
+            let Ok((place, checked)) = done else { continue };
+            if let (Some(provider), Some(slot)) = (settings.providers.get(place), results.get_mut(place)) {
+                progress(provider, &checked);
+                *slot = Some(checked);
+            }
+        }
+        let unasked = |(result, provider): (Option<Checked>, &Provider)| result.unwrap_or_else(|| Checked::unasked(provider));
+        results.into_iter().zip(&settings.providers).map(unasked).collect()
+    }
+
+    /// Routes by settings and results.
+    fn enter(&self, settings: &Arc<Settings>, results: Vec<Checked>, before: Option<&Fleet>) {
+        let now = Instant::now();
+        let current = self.fleet();
+        // The states are taken over first, so that the routes are built from the new results.
+        let fresh = Fleet::new(Arc::clone(settings), before.or(Some(&current)));
+        for ((_, state), checked) in fresh.providers().zip(results) {
+            if let Some(wait) = cools(checked.standing) {
+                state.cool(now, wait);
+            }
+            state.set_out(false);
+            state.set_checked(checked, now_text());
+        }
+        self.fleet.store(Arc::new(Fleet::new(Arc::clone(settings), Some(&fresh))));
+    }
+
+    /// Works the routes out anew from the states.
+    fn rebuild(&self) {
+        let fleet = self.fleet();
+        self.fleet.store(Arc::new(Fleet::new(Arc::clone(&fleet.settings), Some(&fleet))));
+    }
+
+    /// A provider refused its key in the middle of work: it is out, and asked
+    /// once in the background whether the key is really bad.
+    pub(super) fn key_refused(self: &Arc<Self>, fleet: &Arc<Fleet>, candidate: &Candidate) {
+        let Some((provider, state)) = fleet.provider(candidate.provider) else { return };
+        if state.set_out(true) {
+            return;
+        }
+        let source = provider.key_source.as_deref().unwrap_or("its key");
+        tracing::warn!("{} refused its key ({source}); it gets no requests until the key has been checked", provider.name);
+        let (engine, fleet, place, label) = (Arc::clone(self), Arc::clone(fleet), candidate.provider, Arc::clone(&candidate.label));
+        self.tasks.spawn(async move {
+            let Some((provider, state)) = fleet.provider(place) else { return };
+            let checked = engine.validator.check(provider, fleet.settings.validation.timeout).await;
+            let rejected = checked.standing == Standing::Rejected;
+            if rejected {
+                tracing::warn!("{}: the key is rejected; set {} anew and restart (or reload, for a key file)", provider.name, provider.key_source.as_deref().unwrap_or("it"));
+                state.set_checked(checked, now_text());
+            } else {
+                fleet.model(&label).cool(Instant::now(), REFUSED_MODEL);
+                state.set_out(false);
+                tracing::warn!("{}: the key was not found to be bad, so it is back; {label} is left alone for 10 min", provider.name);
+            }
+            if rejected {
+                engine.rebuild();
+            }
+        });
+    }
+}
+
+fn tell_change(provider: &Provider, before: Option<&Checked>, after: &Checked) {
+    let was_in = before.is_some_and(|checked| checked.standing.in_pool());
+    match (was_in, after.standing.in_pool()) {
+        (false, true) => tracing::info!("{} is back in the pool ({})", provider.name, after.standing.name()),
+        (true, false) => tracing::info!("{} has left the pool ({})", provider.name, after.standing.name()),
+        _ => tracing::debug!("{} lists other models than before", provider.name),
+    }
+}

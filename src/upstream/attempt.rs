@@ -1,0 +1,332 @@
+//! One attempt at one model: send, wait for the first content or the whole
+//! answer, and hand back what came. An attempt that failed is data, not an
+//! error.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy;
+use tokio::time::{Instant, timeout_at};
+
+use super::body::RequestBody;
+use super::client::{Line, Upstream};
+use super::connect::{ConnectTimeout, Uses};
+use super::dialect::translate;
+use super::head::Caller;
+use super::inflate::{inflate, is_coded};
+use super::stream::{Live, Next};
+use crate::catalog::Facts;
+use crate::config::Provider;
+use crate::failover::{Class, ErrorText, Hint, classify, classify_embedded, retry_hint};
+use crate::wire::{Answer, Ask, Chunk, Usage, read_answer, read_chunk};
+
+/// A whole answer up to this size is held and looked at before it is passed on.
+const HELD: usize = 16 << 20;
+/// More of a failed answer than this is not read.
+const FAILED: usize = 4 << 20;
+/// A failed answer has this long to arrive whole, so that its connection can be kept.
+const FAILED_PATIENCE: Duration = Duration::from_secs(5);
+/// What may come before the first content of a stream.
+const PREAMBLE: usize = 1 << 20;
+
+/// What to send, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// The provider's place in the settings.
+    pub place: usize,
+    /// The provider.
+    pub provider: &'a Provider,
+    /// The model.
+    pub facts: &'a Facts,
+    /// The request.
+    pub ask: &'a Ask,
+    /// The caller's headers that go on.
+    pub caller: &'a Caller,
+    /// Until the first content of a stream, or the whole of any other answer.
+    pub deadline: Instant,
+}
+
+/// What an attempt brought.
+#[derive(Debug)]
+pub enum Sent {
+    /// A whole answer.
+    Whole(Whole),
+    /// A stream that has begun to say something.
+    Live(Box<Live>),
+    /// Nothing that could be passed on as an answer.
+    Failed(Failure),
+}
+
+/// A whole answer, looked at.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers as they came.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Tokens, as far as told.
+    pub usage: Usage,
+}
+
+/// A failed attempt.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it came to.
+    pub class: Class,
+    /// The provider's status, if it gave one.
+    pub status: Option<u16>,
+    /// When the provider says it can be asked again.
+    pub hint: Option<Hint>,
+    /// What happened, for the program's own log: never the provider's words.
+    pub detail: String,
+    /// The provider's answer, to be passed on if the failure is the caller's mistake.
+    pub refused: Option<Refused>,
+}
+
+/// A provider's refusal as it came.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Failure {
+    fn new(class: Class, detail: impl Into<String>) -> Self {
+        Self { class, status: None, hint: None, detail: detail.into(), refused: None }
+    }
+
+    fn with_status(self, status: StatusCode) -> Self {
+        Self { status: Some(status.as_u16()), ..self }
+    }
+}
+
+/// Makes the attempt. Dropping the future cancels it: the connection is
+/// closed, or the HTTP/2 stream reset.
+pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
+    let Some(line) = upstream.line(task.place) else {
+        return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used"));
+    };
+    let timed_out = |what: &str| Failure::new(Class::Timeout, format!("{what} did not come in time"));
+    let response = match timeout_at(task.deadline, exchange(line, &task)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(failure)) => return Sent::Failed(failure),
+        Err(_) => return Sent::Failed(timed_out("an answer")),
+    };
+    let (head, body) = response.into_parts();
+    let (status, headers) = (head.status, head.headers);
+    if !status.is_success() {
+        return Sent::Failed(failed(status, headers, body, task.deadline).await);
+    }
+    let events = has_type(&headers, "text/event-stream");
+    let sent = timeout_at(task.deadline, async {
+        match (events, task.ask.stream) {
+            (true, true) => first_content(status, headers, body).await,
+            (true, false) => Err(Failure::new(Class::Garbled, "a stream although none was asked for")),
+            (false, _) => whole(status, headers, body).await,
+        }
+    });
+    match sent.await {
+        Ok(Ok(sent)) => sent,
+        Ok(Err(failure)) => Sent::Failed(failure.with_status(status)),
+        Err(_) => Sent::Failed(timed_out(if events { "the first content" } else { "the whole answer" }).with_status(status)),
+    }
+}
+
+/// Sends the request and waits for the head of the answer. A connection of
+/// the pool that turns out to be dead before a byte came back gets one
+/// immediate replacement.
+async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Failure> {
+    let pieces = translate(task.ask, &task.provider.dialect, task.facts);
+    let request = || -> Request<RequestBody> { line.template.request(task.caller, RequestBody::new(pieces.clone())) };
+    let first = line.client.request(request()).await;
+    let result = match first {
+        Err(problem) if died_idle(&problem) => line.client.request(request()).await,
+        result => result,
+    };
+    match result {
+        Ok(response) => {
+            if let Some(uses) = response.extensions().get::<Uses>() {
+                uses.add();
+            }
+            Ok(response)
+        }
+        Err(problem) => Err(broken(&problem)),
+    }
+}
+
+/// Whether the connection had served before and broke before a byte of this
+/// answer came: the provider had closed it while it was idle.
+fn died_idle(problem: &legacy::Error) -> bool {
+    let Some(connected) = problem.connect_info() else { return false };
+    let mut extensions = Extensions::new();
+    connected.get_extras(&mut extensions);
+    let used = extensions.get::<Uses>().is_some_and(|uses| uses.count() > 0);
+    let unanswered = causes(problem).any(|cause| {
+        let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|problem| problem.is_incomplete_message() || problem.is_canceled());
+        let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| {
+            matches!(problem.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionAborted)
+        });
+        closed || reset
+    });
+    used && unanswered
+}
+
+/// A failure of the connection, in words that hold nothing of the request.
+fn broken(problem: &legacy::Error) -> Failure {
+    let mut words = Vec::new();
+    for cause in causes(problem) {
+        if cause.is::<ConnectTimeout>() || cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut) {
+            return Failure::new(Class::Timeout, "no connection in time");
+        }
+        words.push(cause.to_string());
+    }
+    words.dedup();
+    Failure::new(Class::Network, words.join(": "))
+}
+
+fn causes<'e>(problem: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(problem), |cause| cause.source())
+}
+
+/// Reads a failed answer to its end, so that its connection can be used
+/// again, and classifies it.
+async fn failed(status: StatusCode, mut headers: HeaderMap, body: Incoming, deadline: Instant) -> Failure {
+    let patience = deadline.min(Instant::now() + FAILED_PATIENCE);
+    let mut collected = BytesMut::new();
+    let _ = timeout_at(patience, collect(body, FAILED, &mut collected)).await;
+    let plain = inflate(&mut headers, collected.freeze(), FAILED);
+    let (body, decodable) = plain.map_or_else(|_| (Bytes::new(), false), |body| (body, true));
+    let text = ErrorText::read(&body);
+    let class = if decodable { classify(status.as_u16(), &text) } else { Class::Garbled };
+    let mut detail = format!("status {}", status.as_u16());
+    if class == Class::ModelGone && text.html {
+        detail.push_str(" with a web page: base_url may be wrong (is /v1 missing?)");
+    }
+    let hint = retry_hint(&headers, &text, SystemTime::now());
+    Failure { class, status: Some(status.as_u16()), hint, detail, refused: Some(Refused { status, headers, body }) }
+}
+
+/// An error inside an answer with a good status.
+fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
+    let text = ErrorText::read(&body);
+    let class = classify_embedded(&text);
+    let hint = retry_hint(&headers, &text, SystemTime::now());
+    let refused = Some(Refused { status, headers, body });
+    Failure { class, status: Some(status.as_u16()), hint, detail: "an error inside a good answer".to_owned(), refused }
+}
+
+/// How reading a body ended.
+enum End {
+    Whole,
+    /// There is more than was allowed; this is what is left.
+    More(Incoming),
+    Broken,
+}
+
+async fn collect(mut body: Incoming, most: usize, into: &mut BytesMut) -> End {
+    if let Some(exact) = body.size_hint().exact() {
+        into.reserve(usize::try_from(exact).map_or(most, |exact| exact.min(most)));
+    }
+    while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+        match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(bytes)) => into.extend_from_slice(&bytes),
+            Ok(Err(_)) => {}
+            Err(_) => return End::Broken,
+        }
+        if into.len() > most {
+            return End::More(body);
+        }
+    }
+    End::Whole
+}
+
+async fn whole(status: StatusCode, mut headers: HeaderMap, body: Incoming) -> Result<Sent, Failure> {
+    let coded = is_coded(&headers);
+    let mut collected = BytesMut::new();
+    match collect(body, HELD, &mut collected).await {
+        End::Whole => {}
+        End::Broken => return Err(Failure::new(Class::Truncated, "the answer broke off")),
+        End::More(_) if coded => return Err(Failure::new(Class::Garbled, "a coded answer that is too large to decode")),
+        End::More(rest) => {
+            let mut live = Live::new(status, headers, rest, false);
+            live.held.push_back(collected.freeze());
+            return Ok(Sent::Live(Box::new(live)));
+        }
+    }
+    let body = inflate(&mut headers, collected.freeze(), HELD).map_err(|problem| Failure::new(Class::Garbled, problem.0))?;
+    match read_answer(&body) {
+        Answer::Completion(usage) => Ok(Sent::Whole(Whole { status, headers, body, usage })),
+        Answer::Error => Err(embedded(status, headers, body)),
+        Answer::Garbled(what) => Err(Failure::new(Class::Garbled, what)),
+    }
+}
+
+/// Reads events until one says something. Those before it are held and go out
+/// with it, so that nothing of a model that fails here reaches the caller.
+async fn first_content(status: StatusCode, headers: HeaderMap, body: Incoming) -> Result<Sent, Failure> {
+    if is_coded(&headers) {
+        return Err(Failure::new(Class::Garbled, "a coded stream, which was not asked for"));
+    }
+    let mut live = Box::new(Live::new(status, headers, body, true));
+    let mut held = 0;
+    loop {
+        let event = match std::future::poll_fn(|cx| live.poll_event(cx)).await {
+            Next::Event(event) => event,
+            Next::End if held == 0 => return Err(Failure::new(Class::Garbled, "an empty stream")),
+            Next::End => return Err(Failure::new(Class::Truncated, "the stream ended before its first content")),
+            Next::Broken(problem) => return Err(Failure::new(Class::Truncated, problem)),
+        };
+        let Some(data) = event.data() else { continue };
+        let (chunk, usage) = read_chunk(&data);
+        live.note(usage);
+        match chunk {
+            Chunk::Content { finished } => {
+                live.finished = finished;
+                live.held.push_back(event.forward());
+                return Ok(Sent::Live(live));
+            }
+            Chunk::Finish => {
+                live.finished = true;
+                live.held.push_back(event.forward());
+                return Ok(Sent::Live(live));
+            }
+            Chunk::Error | Chunk::BadFinish => return Err(embedded_event(&live, &event, &data, chunk)),
+            Chunk::Done => return Err(Failure::new(Class::Garbled, "an empty completion")),
+            Chunk::Garbled => return Err(Failure::new(Class::Garbled, "an event that is not JSON")),
+            Chunk::Nothing if event.kind() == Some(b"error") => return Err(embedded_event(&live, &event, &data, chunk)),
+            Chunk::Nothing => {
+                held += data.len() + 1;
+                drop(data);
+                live.held.push_back(event.forward());
+            }
+        }
+        if held > PREAMBLE {
+            return Err(Failure::new(Class::Garbled, "more than 1 MiB of events without content"));
+        }
+    }
+}
+
+fn embedded_event(live: &Live, event: &crate::sse::Event, data: &[u8], chunk: Chunk) -> Failure {
+    let mut failure = embedded(live.status, live.headers.clone(), Bytes::copy_from_slice(data));
+    if chunk == Chunk::BadFinish && failure.class == Class::Garbled {
+        failure.class = Class::ServerError;
+    }
+    if let Some(refused) = &mut failure.refused {
+        refused.body = event.raw().clone();
+    }
+    failure
+}
+
+fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
+}

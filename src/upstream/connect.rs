@@ -1,0 +1,157 @@
+//! Connections to one provider: name lookup, TCP (both address families at
+//! once), a proxy from the environment, TLS, all within one time limit.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::tls;
+
+/// The connection did not stand in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection within {0:?}")]
+pub(super) struct ConnectTimeout(Duration);
+
+/// How often a connection has brought an answer. A connection that has, and
+/// dies before the next one, was closed by the provider while it was idle.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Uses(Arc<AtomicU32>);
+
+impl Uses {
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone)]
+enum Route {
+    Direct(HttpsConnector<HttpConnector>),
+    Proxied(HttpsConnector<Tunnel<HttpConnector>>),
+}
+
+/// Opens connections to one provider.
+#[derive(Clone)]
+pub(super) struct Connector {
+    route: Route,
+    timeout: Duration,
+}
+
+impl Connector {
+    /// A connector for the provider at `target`; `timeout` is for everything
+    /// until the connection can be written to. A loopback provider is never
+    /// reached through a proxy.
+    pub fn new(target: &Uri, loopback: bool, timeout: Duration) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        tcp.set_happy_eyeballs_timeout(Some(Duration::from_millis(250)));
+        tcp.set_connect_timeout(Some(timeout));
+        let proxy = (!loopback).then(|| Matcher::from_env().intercept(target)).flatten();
+        let route = match proxy {
+            None => Route::Direct(secure(tcp, target)),
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                Route::Proxied(secure(tunnel, target))
+            }
+        };
+        Self { route, timeout }
+    }
+}
+
+/// Adds TLS. A provider without TLS gets a configuration that trusts nobody,
+/// so that no certificate store is loaded for it.
+fn secure<C>(inner: C, target: &Uri) -> HttpsConnector<C> {
+    let config = if target.scheme_str() == Some("https") { tls::config() } else { tls::unused() };
+    HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_all_versions().wrap_connector(inner)
+}
+
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = Boxed;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, Boxed>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
+        match &mut self.route {
+            Route::Direct(route) => route.poll_ready(cx),
+            Route::Proxied(route) => route.poll_ready(cx),
+        }
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let timeout = self.timeout;
+        let connecting: Pin<Box<dyn Future<Output = Result<MaybeHttpsStream<TokioIo<TcpStream>>, Boxed>> + Send>> = match &mut self.route {
+            Route::Direct(route) => Box::pin(route.call(target)),
+            Route::Proxied(route) => Box::pin(route.call(target)),
+        };
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, connecting).await {
+                Ok(stream) => Ok(Stream { io: stream?, uses: Uses::default() }),
+                Err(_) => Err(Box::new(ConnectTimeout(timeout)) as Boxed),
+            }
+        })
+    }
+}
+
+/// An open connection.
+pub(super) struct Stream {
+    io: MaybeHttpsStream<TokioIo<TcpStream>>,
+    uses: Uses,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        self.io.connected().extra(self.uses.clone())
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

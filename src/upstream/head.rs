@@ -1,0 +1,94 @@
+//! The head of a request to a provider: only what the caller may pass on, and
+//! the provider's own key.
+
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request, Uri};
+
+use super::body::RequestBody;
+use crate::catalog::Auth;
+use crate::config::{Key, Provider};
+
+/// The caller's headers that go on to a provider. Everything else stays here:
+/// `Authorization`, cookies, organisation headers, whatever they may hold.
+const PASSED_ON: [HeaderName; 10] = [
+    CONTENT_TYPE,
+    http::header::ACCEPT,
+    USER_AGENT,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("http-referer"),
+    HeaderName::from_static("x-title"),
+];
+
+/// The part of the caller's headers that goes upstream.
+#[derive(Debug, Clone, Default)]
+pub struct Caller(HeaderMap);
+
+impl Caller {
+    /// Picks what may go on.
+    pub fn new(headers: &HeaderMap) -> Self {
+        let mut kept = HeaderMap::with_capacity(PASSED_ON.len() + 4);
+        for name in &PASSED_ON {
+            if let Some(value) = headers.get(name) {
+                kept.insert(name.clone(), value.clone());
+            }
+        }
+        Self(kept)
+    }
+}
+
+/// What every request to one provider has in common.
+pub(super) struct Template {
+    target: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Template {
+    /// `None` when a configured header cannot be sent, which the configuration has ruled out.
+    pub fn new(provider: &Provider, target: Uri) -> Option<Self> {
+        let mut headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
+        for (name, value) in &provider.headers {
+            headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, secret(value.expose())?));
+        }
+        if let Some(key) = provider.key.key() {
+            headers.extend(auth(provider.auth, key));
+        }
+        Some(Self { target, headers })
+    }
+
+    /// A request with the caller's headers under the provider's.
+    pub fn request(&self, caller: &Caller, body: RequestBody) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.target.clone();
+        let mut headers = caller.0.clone();
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        if !headers.contains_key(USER_AGENT) {
+            headers.insert(USER_AGENT, HeaderValue::from_static(concat!("routor/", env!("CARGO_PKG_VERSION"))));
+        }
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+fn auth(auth: Auth, key: &Key) -> Option<(HeaderName, HeaderValue)> {
+    match auth {
+        Auth::Bearer => Some((AUTHORIZATION, secret(&format!("Bearer {}", key.expose()))?)),
+        Auth::ApiKey => Some((HeaderName::from_static("api-key"), secret(key.expose())?)),
+        Auth::XApiKey => Some((HeaderName::from_static("x-api-key"), secret(key.expose())?)),
+        Auth::None => None,
+    }
+}
+
+/// A header value that no log shows.
+pub(super) fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

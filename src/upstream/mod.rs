@@ -1,0 +1,20 @@
+//! The way out: one attempt at one provider, and the calls that check a key.
+//! It hands back what came; what follows from it is decided elsewhere.
+
+mod attempt;
+mod body;
+mod client;
+mod connect;
+mod dialect;
+mod head;
+mod inflate;
+mod stream;
+mod tls;
+mod validate;
+
+pub use attempt::{Failure, Refused, Sent, Task, Whole, send};
+pub use client::Upstream;
+pub use head::Caller;
+pub use stream::{Live, Look, Next};
+pub use tls::install_crypto;
+pub use validate::{Checked, Standing, Validator};
