@@ -11,3 +11,4 @@ pub mod paths;
 pub mod journal;
 pub mod upstream;
 pub mod engine;
+pub mod gateway;

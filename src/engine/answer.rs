@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::fleet::{Fleet, Ticket};
-use super::relay::Relay;
+use super::relay::{Pace, Relay};
 use super::reply::{Reply, Routed};
 use super::{Desk, Engine};
 use crate::failover::{Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;
-use crate::journal::{Attempt, Draft, Outcome, Skipped, millis};
+use crate::journal::{Draft, Outcome, Skipped, millis};
 use crate::routing::{Candidate, Decision, Fit, Refusal, Why, decide, fit};
-use crate::upstream::{Caller, Failure, Refused, Sent, Task, Upstream, Whole, send};
+use crate::upstream::{Caller, Failure, Live, Refused, Sent, Task, Upstream, Whole, send};
 use crate::wire::Ask;
 
 /// A request on its way through the engine.
@@ -100,14 +102,14 @@ impl Run<'_> {
             };
             left -= 1;
             let first = progress.made == 0;
-            let Some((sent, started)) = self.attempt(candidate, left).await else { break };
+            let Some((sent, started)) = self.attempt(candidate, left, &mut draft).await else { break };
             progress.made += 1;
             match sent {
-                Sent::Whole(whole) => return self.deliver_whole(whole, candidate, ticket, started, draft, routed, &chain),
-                Sent::Live(live) => return self.deliver_stream(live, candidate, ticket, started, draft, routed, &chain),
+                Sent::Whole(whole) => return self.deliver_whole(whole, Won { candidate, ticket, started, chain: &chain }, draft, routed),
+                Sent::Live(live) => return self.deliver_stream(live, Won { candidate, ticket, started, chain: &chain }, draft, routed),
                 Sent::Failed(failure) => {
                     let verdict = judge(failure.class, first);
-                    self.note_failure(candidate, ticket, &failure, started, &mut draft, &mut progress);
+                    self.note_failure(candidate, ticket, &failure, &mut draft, &mut progress);
                     match (verdict, failure.refused) {
                         (Verdict::Refuse, Some(refused)) => return self.pass_on(refused, candidate, draft, routed, progress.made),
                         (Verdict::Stop, _) => break,
@@ -137,7 +139,7 @@ impl Run<'_> {
     }
 
     /// Makes one attempt within its share of the time; `None` when no time is left.
-    async fn attempt(&self, candidate: &Candidate, behind: usize) -> Option<(Sent, Instant)> {
+    async fn attempt(&self, candidate: &Candidate, behind: usize, draft: &mut Draft) -> Option<(Sent, Instant)> {
         let (provider, _) = self.fleet.provider(candidate.provider)?;
         let timeouts = self.fleet.timeouts(candidate);
         let left = timeouts.total.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())?;
@@ -145,15 +147,20 @@ impl Run<'_> {
         let started = Instant::now();
         let deadline = (started + share(own, left, behind)).into();
         let (ask, caller, facts) = (self.ask, self.caller, candidate.facts.as_ref());
+        draft.begin(&facts.provider, &facts.id);
         let task = Task { place: candidate.provider, provider, facts, ask, caller, deadline };
         Some((send(self.upstream, task).await, started))
     }
 
-    fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, started: Instant, draft: &mut Draft, progress: &mut Progress) {
+    fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, draft: &mut Draft, progress: &mut Progress) {
         let after = aftermath(failure.class, failure.hint);
         ticket.failed(failure.class, after, self.fleet.policy(), Instant::now(), self.engine.uptime());
         tracing::debug!("{}: {} ({})", candidate.label, failure.class, failure.detail);
-        draft.edit(|record| record.attempts.push(attempt(candidate, failure.class, failure.status, started.elapsed(), None)));
+        draft.concluded(|attempt| {
+            attempt.class = failure.class;
+            attempt.status = failure.status;
+            attempt.upstream_id = failure.refused.as_ref().and_then(|refused| upstream_id(&refused.headers));
+        });
         match failure.class {
             Class::ContextWindow => {
                 progress.oversized += 1;
@@ -166,44 +173,28 @@ impl Run<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn deliver_whole(&self, whole: Whole, candidate: &Candidate, ticket: Ticket, started: Instant, mut draft: Draft, routed: Routed, chain: &[&Candidate]) -> Reply {
-        let took = started.elapsed();
-        ticket.committed().good(self.engine.uptime(), Took::Whole(took));
-        let routed = self.answered(&mut draft, routed, candidate, chain, attempt(candidate, Class::Ok, Some(whole.status.as_u16()), took, None));
+    fn deliver_whole(&self, whole: Whole, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
+        let status = whole.status.as_u16();
+        let routed = won.note(&mut draft, routed, status, None, &whole.headers);
+        won.ticket.committed().good(self.engine.uptime(), Took::Whole(won.started.elapsed()));
         draft.edit(|record| {
             record.prompt_tokens = whole.usage.prompt;
             record.completion_tokens = whole.usage.completion;
         });
-        let outcome = if routed.fallback { Outcome::Fallback } else { Outcome::Served };
-        draft.end(outcome, Some(whole.status.as_u16()));
+        draft.end(if routed.fallback { Outcome::Fallback } else { Outcome::Served }, Some(status));
         Reply::Whole { status: whole.status, headers: whole.headers, body: whole.body, routed }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn deliver_stream(&self, live: Box<crate::upstream::Live>, candidate: &Candidate, ticket: Ticket, started: Instant, mut draft: Draft, routed: Routed, chain: &[&Candidate]) -> Reply {
-        let first = started.elapsed();
-        let report = ticket.committed();
-        let routed = self.answered(&mut draft, routed, candidate, chain, attempt(candidate, Class::Ok, Some(live.status.as_u16()), first, Some(first)));
+    fn deliver_stream(&self, live: Box<Live>, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
+        let first = won.started.elapsed();
+        let (status, headers) = (live.status, live.headers.clone());
+        let routed = won.note(&mut draft, routed, status.as_u16(), Some(first), &headers);
         let since = draft.started().elapsed();
         draft.edit(|record| record.first_ms = Some(millis(since)));
-        let (status, headers) = (live.status, live.headers.clone());
-        let idle = self.fleet.timeouts(candidate).idle;
-        let relay = Relay::new(self.engine, self.fleet, live, report, draft, routed.fallback, started, first, idle);
+        let idle = self.fleet.timeouts(won.candidate).idle;
+        let pace = Pace { started: won.started, first, idle };
+        let relay = Relay::new(self.engine, self.fleet, live, won.ticket.committed(), draft, routed.fallback, pace);
         Reply::Stream { status, headers, relay: Box::new(relay), routed }
-    }
-
-    /// Writes down who answered.
-    fn answered(&self, draft: &mut Draft, routed: Routed, candidate: &Candidate, chain: &[&Candidate], attempt: Attempt) -> Routed {
-        let label = candidate.label.to_string();
-        let fallback = chain.first().is_some_and(|first| first.label != candidate.label);
-        let mut attempts = 0;
-        draft.edit(|record| {
-            record.attempts.push(attempt);
-            record.served_by = Some(label.clone());
-            attempts = record.attempts.len();
-        });
-        Routed { model: Some(label), attempts, fallback, ..routed }
     }
 
     /// The provider's refusal is the caller's business: it gets it as it came,
@@ -245,6 +236,36 @@ impl Run<'_> {
     }
 }
 
+/// The attempt that brought an answer.
+struct Won<'a> {
+    candidate: &'a Candidate,
+    ticket: Ticket,
+    started: Instant,
+    chain: &'a [&'a Candidate],
+}
+
+impl Won<'_> {
+    /// Writes down who answered.
+    fn note(&self, draft: &mut Draft, routed: Routed, status: u16, first: Option<Duration>, headers: &HeaderMap) -> Routed {
+        let label = self.candidate.label.to_string();
+        draft.concluded(|attempt| {
+            attempt.class = Class::Ok;
+            attempt.status = Some(status);
+            attempt.first_ms = first.map(millis);
+            attempt.upstream_id = upstream_id(headers);
+        });
+        draft.edit(|record| record.served_by = Some(label.clone()));
+        let fallback = self.chain.first().is_some_and(|first| first.label != self.candidate.label);
+        Routed { model: Some(label), attempts: draft.read(|record| record.attempts.len()), fallback, ..routed }
+    }
+}
+
+/// The provider's own id for a request, when it is one.
+fn upstream_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
+    (!value.is_empty() && value.len() <= 128).then(|| value.to_owned())
+}
+
 fn refuse(mut draft: Draft, refusal: Refusal) -> Reply {
     let status = match refusal {
         Refusal::UnknownModel { .. } => 404,
@@ -279,9 +300,4 @@ fn note_decision(draft: &mut Draft, fleet: &Fleet, decision: &Decision) {
 fn skipped(candidate: &Candidate, why: Why, needs_tokens: Option<u64>, has_tokens: Option<u64>) -> Skipped {
     let facts = &candidate.facts;
     Skipped { provider: facts.provider.clone(), model: facts.id.clone(), why, needs_tokens, has_tokens }
-}
-
-fn attempt(candidate: &Candidate, class: Class, status: Option<u16>, took: Duration, first: Option<Duration>) -> Attempt {
-    let facts = &candidate.facts;
-    Attempt { provider: facts.provider.clone(), model: facts.id.clone(), class, status, ms: millis(took), first_ms: first.map(millis) }
 }

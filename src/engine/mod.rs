@@ -21,7 +21,7 @@ use crate::upstream::{Upstream, Validator};
 
 pub use answer::Call;
 pub use fleet::{Fleet, ModelState, ProviderState};
-pub use relay::Relay;
+pub use relay::{BrokenOff, Relay};
 pub use reply::{Reply, Routed};
 
 /// Everything that outlives a request.

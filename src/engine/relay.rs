@@ -39,10 +39,7 @@ pub struct Relay {
     report: Report,
     draft: Draft,
     fallback: bool,
-    /// When the attempt began, and how long its first content took.
-    started: Instant,
-    first: Duration,
-    idle: Duration,
+    pace: Pace,
     timer: Pin<Box<Sleep>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     end: Option<End>,
@@ -52,6 +49,17 @@ impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Relay").field("end", &self.end).finish_non_exhaustive()
     }
+}
+
+/// The times of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// When the attempt began.
+    pub started: Instant,
+    /// How long its first content took.
+    pub first: Duration,
+    /// How long it may be silent between two events.
+    pub idle: Duration,
 }
 
 /// How a stream ended.
@@ -65,8 +73,7 @@ enum End {
 }
 
 impl Relay {
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn new(engine: &Arc<Engine>, fleet: &Arc<Fleet>, live: Box<Live>, report: Report, draft: Draft, fallback: bool, started: Instant, first: Duration, idle: Duration) -> Self {
+    pub(super) fn new(engine: &Arc<Engine>, fleet: &Arc<Fleet>, live: Box<Live>, report: Report, draft: Draft, fallback: bool, pace: Pace) -> Self {
         Self {
             engine: Arc::clone(engine),
             fleet: Arc::clone(fleet),
@@ -74,10 +81,8 @@ impl Relay {
             report,
             draft,
             fallback,
-            started,
-            first,
-            idle,
-            timer: Box::pin(tokio::time::sleep(idle)),
+            pace,
+            timer: Box::pin(tokio::time::sleep(pace.idle)),
             stopping: Box::pin(engine.stopping.clone().cancelled_owned()),
             end: None,
         }
@@ -127,7 +132,7 @@ impl Relay {
             Next::End | Next::Broken(_) => return Poll::Ready(Some(End::Broken(Class::Truncated))),
         };
         if event.data().is_some() {
-            self.timer.as_mut().reset(tokio::time::Instant::now() + self.idle);
+            self.timer.as_mut().reset(tokio::time::Instant::now() + self.pace.idle);
         }
         match live.look(&event) {
             Look::Plain => out.push(event.forward()),
@@ -151,7 +156,7 @@ impl Relay {
         let Some(live) = self.live.as_deref_mut() else { return Poll::Ready(Some(End::Complete)) };
         match std::task::ready!(live.poll_bytes(cx)) {
             Some(Ok(bytes)) => {
-                self.timer.as_mut().reset(tokio::time::Instant::now() + self.idle);
+                self.timer.as_mut().reset(tokio::time::Instant::now() + self.pace.idle);
                 out.push(bytes);
                 Poll::Ready(None)
             }
@@ -209,11 +214,11 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         let (uptime, now) = (self.engine.uptime(), Instant::now());
-        let took = millis(self.started.elapsed());
+        let took = millis(self.pace.started.elapsed());
         let mut class = Class::Ok;
         match self.end {
             Some(End::Complete) => {
-                self.report.good(uptime, Took::First(self.first));
+                self.report.good(uptime, Took::First(self.pace.first));
                 self.draft.end(if self.fallback { Outcome::Fallback } else { Outcome::Served }, Some(200));
             }
             Some(End::Broken(broken)) => {

@@ -51,7 +51,6 @@ pub struct Attempt {
     /// The model's id there.
     pub model: String,
     /// What it came to.
-    #[serde(deserialize_with = "class_or_other")]
     pub class: Class,
     /// The provider's status, if it gave one.
     pub status: Option<u16>,
@@ -59,11 +58,9 @@ pub struct Attempt {
     pub ms: u64,
     /// How long until its first content.
     pub first_ms: Option<u64>,
-}
-
-/// Reads a class; `auth` stands for two of them.
-fn class_or_other<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Class, D::Error> {
-    Class::deserialize(deserializer)
+    /// The provider's own id for it, to quote to its support.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_id: Option<String>,
 }
 
 /// A model of the chain that was not tried, and why.
@@ -123,6 +120,9 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Draft {
     record: Option<Box<Record>>,
+    /// The attempt that runs, and since when: if the caller leaves, it is
+    /// written down as cut short by that.
+    running: Option<(Attempt, Instant)>,
     started: Instant,
     journal: Arc<Journal>,
 }
@@ -147,7 +147,23 @@ impl Draft {
             attempts: Vec::new(),
             skipped: Vec::new(),
         };
-        Self { record: Some(Box::new(record)), started: Instant::now(), journal: Arc::clone(journal) }
+        Self { record: Some(Box::new(record)), running: None, started: Instant::now(), journal: Arc::clone(journal) }
+    }
+
+    /// An attempt begins.
+    pub fn begin(&mut self, provider: &str, model: &str) {
+        let (provider, model) = (provider.to_owned(), model.to_owned());
+        let attempt = Attempt { provider, model, class: Class::ClientClosed, status: None, ms: 0, first_ms: None, upstream_id: None };
+        self.running = Some((attempt, Instant::now()));
+    }
+
+    /// The attempt that runs has ended: `end` fills in what it came to.
+    pub fn concluded(&mut self, end: impl FnOnce(&mut Attempt)) {
+        if let Some((mut attempt, since)) = self.running.take() {
+            attempt.ms = millis(since.elapsed());
+            end(&mut attempt);
+            self.edit(|record| record.attempts.push(attempt));
+        }
     }
 
     /// The fields to fill in. (The record is there until the draft is dropped.)
@@ -178,6 +194,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        self.concluded(|_| {});
         if let Some(mut record) = self.record.take() {
             record.ms = millis(self.started.elapsed());
             self.journal.write(record);

@@ -316,6 +316,7 @@ mod tests {
             status: Some(200),
             ms: 1,
             first_ms: None,
+            upstream_id: None,
         };
         Box::new(Record {
             id: id.to_owned(),

@@ -54,7 +54,8 @@ impl Builder {
         self
     }
 
-    /// Uses a home that was prepared, or left by a daemon before this one.
+    /// Uses a home that was prepared, or left by a daemon before this one. To be
+    /// called first: files and variables given before it are lost.
     pub fn home(mut self, home: Home) -> Self {
         self.home = home;
         self

@@ -1,0 +1,111 @@
+//! The bodies of responses, in one type, and of requests, within bounds.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Busy;
+use super::error::ApiError;
+use crate::engine::Relay;
+
+/// What goes out.
+enum Content {
+    Full(Option<Bytes>),
+    Relay(Box<Relay>),
+}
+
+/// The body of a response.
+pub struct Out {
+    content: Content,
+    /// The connection is not idle until the body is gone.
+    busy: Option<Busy>,
+}
+
+impl Out {
+    /// A body that is there already.
+    pub(super) fn full(bytes: Bytes) -> Self {
+        Self { content: Content::Full((!bytes.is_empty()).then_some(bytes)), busy: None }
+    }
+
+    pub(super) fn relay(relay: Box<Relay>) -> Self {
+        Self { content: Content::Relay(relay), busy: None }
+    }
+
+    pub(super) fn hold(&mut self, busy: Busy) {
+        self.busy = Some(busy);
+    }
+}
+
+impl Body for Out {
+    type Data = Bytes;
+    type Error = crate::engine::BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.content {
+            Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)).map_err(Into::into))),
+            Content::Relay(relay) => Pin::new(relay.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A request's body must be whole within this time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Reads a request's body whole, up to `most` bytes.
+pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", format!("the request body is larger than {limit} (server.max_body)"))
+    };
+    let expected = body.size_hint().lower();
+    if expected > most {
+        return Err(too_large());
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut collected: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    loop {
+        let frame = match timeout_at(deadline, std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(problem))) => {
+                return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", format!("the request body could not be read: {problem}")));
+            }
+            Ok(None) => break,
+            Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request body did not arrive within 2 minutes")),
+        };
+        let Ok(bytes) = frame.into_data() else { continue };
+        let have = joined.len() + collected.as_ref().map_or(0, Bytes::len);
+        if (have + bytes.len()) as u64 > most {
+            return Err(too_large());
+        }
+        // Most bodies arrive in one piece, which is then used as it is.
+        match collected.take() {
+            None if joined.is_empty() => collected = Some(bytes),
+            first => {
+                if let Some(first) = first {
+                    joined.reserve(usize::try_from(expected).unwrap_or(0).max(first.len() + bytes.len()));
+                    joined.extend_from_slice(&first);
+                }
+                joined.extend_from_slice(&bytes);
+            }
+        }
+    }
+    Ok(collected.unwrap_or_else(|| joined.freeze()))
+}

@@ -1,0 +1,38 @@
+//! `POST /v1/chat/completions`: from bytes to reply.
+
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::body::{self, Out};
+use super::error::ApiError;
+use super::reply::into_response;
+use super::server::Gateway;
+use crate::config::Server;
+use crate::engine::Call;
+use crate::journal::{Draft, Outcome};
+use crate::upstream::Caller;
+use crate::wire::parse;
+
+/// Reads the request, asks the engine, writes the answer. When the caller
+/// leaves, this future is dropped, and everything under it.
+pub(super) async fn complete(gateway: &Gateway, server: &Server, headers: &HeaderMap, body: Incoming, id: String) -> Result<Response<Out>, ApiError> {
+    let bytes = body::read(body, server.max_body).await?;
+    let mut draft = Draft::open(gateway.engine.journal(), id);
+    let ask = match parse(bytes) {
+        Ok(ask) => ask,
+        Err(fault) => {
+            draft.end(Outcome::Rejected, Some(400));
+            return Err(fault.into());
+        }
+    };
+    let call = Call { ask, caller: Caller::new(headers), draft };
+    let stopping = gateway.engine.stopping.clone();
+    let answer = Arc::clone(&gateway.engine);
+    tokio::select! {
+        reply = answer.answer(&gateway.desk, call) => Ok(into_response(reply, server.debug_routing)),
+        () = stopping.cancelled() => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "routor is stopping; ask again in a moment")),
+    }
+}

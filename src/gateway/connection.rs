@@ -1,0 +1,143 @@
+//! One connection from a client: how long it may be idle, take to send a
+//! head, or refuse to read. hyper counts its head time-out from the end of the
+//! previous answer, which would cut idle connections that clients still count
+//! on; this one counts from the first byte.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// A head must be whole this long after its first byte.
+const HEAD: Duration = Duration::from_secs(30);
+/// An idle connection is closed after this; clients keep theirs for 90 s or less.
+const IDLE: Duration = Duration::from_secs(300);
+/// A client that reads nothing for so long has gone.
+const STALL: Duration = Duration::from_secs(60);
+/// How often the clocks are looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The clocks of a connection, in milliseconds since it began; 0 is off.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    began: Instant,
+    /// Requests being answered.
+    busy: AtomicUsize,
+    head_since: AtomicU64,
+    idle_since: AtomicU64,
+    stalled_since: AtomicU64,
+}
+
+impl Clocks {
+    pub fn new() -> Arc<Self> {
+        let off = || AtomicU64::new(0);
+        Arc::new(Self { began: Instant::now(), busy: AtomicUsize::new(0), head_since: off(), idle_since: AtomicU64::new(1), stalled_since: off() })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// A request has arrived; it is being answered until the guard goes.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        self.idle_since.store(0, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Whether one of the clocks has run out.
+    pub fn is_over(&self) -> bool {
+        let now = self.now();
+        let over = |since: &AtomicU64, limit: Duration| match since.load(Ordering::Relaxed) {
+            0 => false,
+            since => Duration::from_millis(now.saturating_sub(since)) > limit,
+        };
+        over(&self.head_since, HEAD) || over(&self.idle_since, IDLE) || over(&self.stalled_since, STALL)
+    }
+
+    fn has_read(&self) {
+        if self.busy.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn has_written(&self, blocked: bool) {
+        let since = self.stalled_since.load(Ordering::Relaxed);
+        match (blocked, since) {
+            (true, 0) => self.stalled_since.store(self.now(), Ordering::Relaxed),
+            (false, 1..) => self.stalled_since.store(0, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
+/// Keeps a connection from counting as idle.
+pub(super) struct Busy(Arc<Clocks>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A client's connection with its clocks.
+pub(super) struct Io {
+    io: TokioIo<TcpStream>,
+    clocks: Arc<Clocks>,
+}
+
+impl Io {
+    pub fn new(stream: TcpStream, clocks: Arc<Clocks>) -> Self {
+        Self { io: TokioIo::new(stream), clocks }
+    }
+}
+
+impl Read for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.clocks.has_read();
+        }
+        polled
+    }
+}
+
+impl Io {
+    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.clocks.has_written(polled.is_pending());
+        polled
+    }
+}
+
+impl Write for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note(polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note(polled)
+    }
+}

@@ -1,0 +1,16 @@
+//! HTTP in: what the daemon's port answers. It guards, reads, asks the engine
+//! and writes; it decides nothing about models.
+
+mod body;
+mod chat;
+mod connection;
+mod error;
+mod guards;
+mod models;
+mod reply;
+mod routes;
+mod server;
+
+pub use error::{ALL_FAILED, ApiError};
+pub use reply::into_response;
+pub use server::{Gateway, Listeners};

@@ -1,0 +1,136 @@
+//! Which request goes where.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderMap, HeaderValue, VARY};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::body::Out;
+use super::error::{ApiError, json_response};
+use super::guards::{self, Visit};
+use super::server::Gateway;
+use super::{chat, models};
+
+const ROUTES: [&str; 5] = ["POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{id}", "GET /health", "GET /ready"];
+
+/// Routes that OpenAI's and Anthropic's clients may ask for and that are not
+/// there, and routor's own that are to come.
+const NOT_YET: [&str; 16] = [
+    "/v1/responses", "/v1/messages", "/v1/complete", "/v1/completions", "/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations",
+    "/v1/files", "/v1/batches", "/v1/fine_tuning", "/v1/assistants", "/v1/routing/debug", "/metrics", "/dashboard", "/api/",
+];
+
+/// Answers one request. Nothing is read of it before the guards have passed it.
+pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local: IpAddr) -> Response<Out> {
+    let (head, body) = request.into_parts();
+    let id = request_id(&head.headers);
+    let fleet = gateway.engine.fleet();
+    let server = &fleet.settings.server;
+    let visit = Visit { method: &head.method, path: head.uri.path(), headers: &head.headers, local };
+    let mut origin = None;
+    let admitted = if head.uri.authority().is_some() {
+        Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", "routor is not a forward proxy; ask for a path such as /v1/chat/completions"))
+    } else {
+        guards::admit(visit, server)
+    };
+    let answer = match admitted {
+        Err(error) => Err(error),
+        Ok(allowed) => {
+            origin = allowed.map(str::to_owned);
+            if guards::is_preflight(visit) {
+                preflight(allowed.is_some())
+            } else {
+                route(gateway, &fleet, visit, body, &id).await
+            }
+        }
+    };
+    let mut response = answer.unwrap_or_else(ApiError::into_response);
+    finish(response.headers_mut(), &id, origin.as_deref());
+    response
+}
+
+async fn route(gateway: &Gateway, fleet: &crate::engine::Fleet, visit: Visit<'_>, body: Incoming, id: &str) -> Result<Response<Out>, ApiError> {
+    let server = &fleet.settings.server;
+    let get = matches!(*visit.method, Method::GET | Method::HEAD);
+    match visit.path {
+        "/health" if get => return Ok(json_response(StatusCode::OK, r#"{"status":"ok"}"#)),
+        "/ready" if get => return Ok(ready(fleet.pool_size())),
+        _ => guards::check_key(visit.headers, server)?,
+    }
+    match visit.path {
+        "/v1/chat/completions" if visit.method == Method::POST => {
+            guards::check_content(visit.headers)?;
+            chat::complete(gateway, server, visit.headers, body, id.to_owned()).await
+        }
+        "/v1/models" if get => Ok(models::list(fleet)),
+        "/" if get => Ok(json_response(StatusCode::OK, json!({"routor": env!("CARGO_PKG_VERSION"), "routes": ROUTES}).to_string())),
+        path => match path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
+            Some(id) if get => models::show(fleet, id),
+            Some(_) => Err(wrong_method(visit.method, path, "GET")),
+            None => Err(nowhere(visit.method, path)),
+        },
+    }
+}
+
+fn ready(pool: usize) -> Response<Out> {
+    let status = if pool > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, json!({"ready": pool > 0, "providers": pool}).to_string())
+}
+
+fn nowhere(method: &Method, path: &str) -> ApiError {
+    match path {
+        "/v1/chat/completions" => wrong_method(method, path, "POST"),
+        "/v1/models" | "/health" | "/ready" | "/" => wrong_method(method, path, "GET"),
+        "/chat/completions" | "/models" => ApiError::not_found(format!("there is nothing at {path}; the base URL ends in /v1, so this is /v1{path}")),
+        _ if NOT_YET.iter().any(|start| path.starts_with(start)) => {
+            ApiError::not_found(format!("routor does not have {} yet; it has {}", shown(path), ROUTES.join(", ")))
+        }
+        _ => ApiError::not_found(format!("there is nothing at {}; there are {}", shown(path), ROUTES.join(", "))),
+    }
+}
+
+fn shown(path: &str) -> String {
+    path.chars().take(100).collect()
+}
+
+fn wrong_method(method: &Method, path: &str, right: &str) -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("{path} takes {right}, not {}", shown(method.as_str())))
+}
+
+/// A browser asks before it calls; only an allowed origin gets a yes.
+fn preflight(allowed: bool) -> Result<Response<Out>, ApiError> {
+    if !allowed {
+        return Err(ApiError::forbidden("no page may call routor unless its origin is one of server.allow_origins"));
+    }
+    let mut response = Response::new(Out::full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, x-request-id, idempotency-key, openai-beta, anthropic-beta, x-title, http-referer, x-stainless-arch, x-stainless-lang, x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout"),
+    );
+    Ok(response)
+}
+
+/// What every response carries.
+fn finish(headers: &mut HeaderMap, id: &str, origin: Option<&str>) {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert("x-request-id", id);
+    }
+    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(VARY, HeaderValue::from_static("origin"));
+    }
+    headers.remove(ALLOW);
+}
+
+/// The caller's own id if it is a sane one, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let sane = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    let own = headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(sane);
+    own.map_or_else(|| format!("req_{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..)), str::to_owned)
+}

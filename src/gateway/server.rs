@@ -1,0 +1,174 @@
+//! The port: sockets, connections, and the threads that serve them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{Clocks, Io, LOOK_EVERY};
+use super::routes;
+use crate::config::Listen;
+use crate::engine::{Desk, Engine};
+
+/// What one worker thread serves with.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(super) engine: Arc<Engine>,
+    pub(super) desk: Desk,
+}
+
+/// Read and write buffers of one connection stay below this.
+const BUFFER: usize = 128 * 1024;
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1024;
+/// After an error that is not the connection's own, such as too many open
+/// files, taking the next one waits so long.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// The sockets that are listened on.
+#[derive(Debug)]
+pub struct Listeners {
+    sockets: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds the addresses. The optional IPv6 loopback gets the port of the
+    /// first address and is left out when it cannot be had.
+    pub fn bind(listen: &Listen) -> Result<Self, (SocketAddr, io::Error)> {
+        let mut sockets = Vec::new();
+        for address in &listen.required {
+            sockets.push(bind(*address).map_err(|problem| (*address, problem))?);
+        }
+        let port = sockets.first().and_then(|socket| socket.local_addr().ok()).map(|address| address.port());
+        if let Some(port) = port.filter(|_| listen.also_v6_loopback) {
+            sockets.extend(bind((Ipv6Addr::LOCALHOST, port).into()).ok());
+        }
+        Ok(Self { sockets })
+    }
+
+    /// The addresses that were bound, ports filled in.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// The same sockets once more, for another thread. All threads take from
+    /// one queue, so the port cannot be shared with another process.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { sockets: self.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()? })
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Without this a restart within a minute fails on Unix; on Windows it would let others take the port.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Gateway {
+    /// A gateway for one worker thread.
+    pub fn new(engine: &Arc<Engine>) -> Arc<Self> {
+        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine) })
+    }
+
+    /// Serves until `closing` is cancelled, then waits for the connections
+    /// that are being answered. Idle ones are closed at once.
+    pub async fn serve(self: Arc<Self>, listeners: Listeners, closing: CancellationToken) -> io::Result<()> {
+        let connections = TaskTracker::new();
+        let mut acceptors = Vec::new();
+        for socket in listeners.sockets {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let (gateway, connections, closing) = (Arc::clone(&self), connections.clone(), closing.clone());
+            acceptors.push(tokio::spawn(async move { gateway.accept(listener, &connections, &closing).await }));
+        }
+        for acceptor in acceptors {
+            let _ = acceptor.await;
+        }
+        connections.close();
+        connections.wait().await;
+        Ok(())
+    }
+
+    async fn accept(self: Arc<Self>, listener: tokio::net::TcpListener, connections: &TaskTracker, closing: &CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = closing.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(Arc::clone(&self).connection(stream, closing.clone()));
+                }
+                Err(problem) if is_the_connections(&problem) => {}
+                Err(problem) => {
+                    tracing::warn!("no connection can be taken: {problem}");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, closing: CancellationToken) {
+        let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
+        let clocks = Clocks::new();
+        let io = Io::new(stream, Arc::clone(&clocks));
+        let gateway = Arc::clone(&self);
+        let watched = Arc::clone(&clocks);
+        let service = service_fn(move |request| {
+            let (gateway, busy) = (Arc::clone(&gateway), clocks.busy());
+            async move {
+                let mut response = routes::handle(&gateway, request, unmapped(local)).await;
+                response.body_mut().hold(busy);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new().max_buf_size(BUFFER).serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut told = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(problem) = ended {
+                        tracing::trace!("a connection ended early: {problem}");
+                    }
+                    return;
+                }
+                () = closing.cancelled(), if !told => {
+                    connection.as_mut().graceful_shutdown();
+                    told = true;
+                }
+                _ = look.tick() => if watched.is_over() { return },
+            }
+        }
+    }
+}
+
+/// An IPv4 address that came in as IPv6.
+fn unmapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// Whether accepting failed for a reason that concerns that connection alone.
+fn is_the_connections(problem: &io::Error) -> bool {
+    matches!(problem.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted)
+}
