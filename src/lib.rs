@@ -11,4 +11,8 @@ pub mod paths;
 pub mod journal;
 pub mod upstream;
 pub mod engine;
+pub mod control;
+pub mod demo;
 pub mod gateway;
+pub mod daemon;
+pub mod cli;

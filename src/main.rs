@@ -1,1 +1,7 @@
-fn main(){}
+//! The `routor` binary.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    routor::cli::main()
+}

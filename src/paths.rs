@@ -47,8 +47,8 @@ pub enum FileError {
     #[error("{0} is {1}, not a file")]
     NotAFile(PathBuf, &'static str),
     /// It is too large to be one.
-    #[error("{0} is larger than 1 MiB, which no configuration or key is")]
-    TooLarge(PathBuf),
+    #[error("{0} is larger than {1} MiB, the most that is read")]
+    TooLarge(PathBuf, u64),
     /// It is not text.
     #[error("{0} is not UTF-8 text{1}")]
     NotText(PathBuf, &'static str),
@@ -60,9 +60,18 @@ pub enum FileError {
     Refused(PathBuf, io::Error),
 }
 
-/// Reads a text file of bounded size; refuses what is not a plain file, so
+/// Reads a configuration or key file; refuses what is not a plain file, so
 /// that a FIFO or a device never makes a command hang.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
+    read_bounded(path, LARGEST_FILE)
+}
+
+/// Reads a file that is part of a prompt, up to `most` bytes.
+pub fn read_prompt_file(path: &Path, most: u64) -> Result<String, FileError> {
+    read_bounded(path, most)
+}
+
+fn read_bounded(path: &Path, most: u64) -> Result<String, FileError> {
     let owned = || path.to_owned();
     let about = fs::metadata(path).map_err(|problem| match problem.kind() {
         io::ErrorKind::NotFound => FileError::Missing(owned()),
@@ -74,8 +83,8 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
     if !about.is_file() {
         return Err(FileError::NotAFile(owned(), "a pipe or device"));
     }
-    if about.len() > LARGEST_FILE {
-        return Err(FileError::TooLarge(owned()));
+    if about.len() > most {
+        return Err(FileError::TooLarge(owned(), most >> 20));
     }
     let bytes = fs::read(path).map_err(|problem| FileError::Refused(owned(), problem))?;
     String::from_utf8(bytes).map_err(|problem| {

@@ -28,6 +28,18 @@ pub enum View {
     Probing,
 }
 
+impl View {
+    /// The less ready of two: a model is as ready as its provider at most.
+    pub fn max_with(self, other: Self) -> Self {
+        match (self, other) {
+            (View::Cooling(own), View::Cooling(other)) => View::Cooling(own.max(other)),
+            (View::Ready, other) => other,
+            (View::Cooling(_), _) | (View::Probing, View::Ready) => self,
+            (View::Probing, other) => other,
+        }
+    }
+}
+
 /// Leave to make an attempt. It is given back with the outcome, which counts
 /// only if the state has not moved on in the meantime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

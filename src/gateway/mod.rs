@@ -13,4 +13,5 @@ mod server;
 
 pub use error::{ALL_FAILED, ApiError};
 pub use reply::into_response;
-pub use server::{Gateway, Listeners};
+pub use body::Out;
+pub use server::{Bound, Gateway, Listeners};

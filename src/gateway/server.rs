@@ -33,6 +33,40 @@ const BACKLOG: i32 = 1024;
 /// files, taking the next one waits so long.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// Addresses that are taken but not open yet: nobody can connect, and
+/// nobody else can take them.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<(SocketAddr, Socket)>,
+    /// Where the IPv6 loopback is wanted too, at the port of the first address.
+    also_v6_loopback: bool,
+}
+
+impl Bound {
+    /// Takes the addresses.
+    pub fn new(listen: &Listen) -> Result<Self, (SocketAddr, io::Error)> {
+        let sockets = listen.required.iter().map(|address| Ok((*address, bind(*address).map_err(|problem| (*address, problem))?)));
+        Ok(Self { sockets: sockets.collect::<Result<_, _>>()?, also_v6_loopback: listen.also_v6_loopback })
+    }
+
+    /// Opens them.
+    pub fn listen(self) -> Result<Listeners, (SocketAddr, io::Error)> {
+        let mut sockets: Vec<TcpListener> = Vec::new();
+        for (address, socket) in self.sockets {
+            socket.listen(BACKLOG).map_err(|problem| (address, problem))?;
+            sockets.push(socket.into());
+        }
+        let port = sockets.first().and_then(|socket| socket.local_addr().ok()).map(|address| address.port());
+        if let Some(port) = port.filter(|_| self.also_v6_loopback)
+            && let Ok(socket) = bind((Ipv6Addr::LOCALHOST, port).into())
+            && socket.listen(BACKLOG).is_ok()
+        {
+            sockets.push(socket.into());
+        }
+        Ok(Listeners { sockets })
+    }
+}
+
 /// The sockets that are listened on.
 #[derive(Debug)]
 pub struct Listeners {
@@ -40,20 +74,6 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds the addresses. The optional IPv6 loopback gets the port of the
-    /// first address and is left out when it cannot be had.
-    pub fn bind(listen: &Listen) -> Result<Self, (SocketAddr, io::Error)> {
-        let mut sockets = Vec::new();
-        for address in &listen.required {
-            sockets.push(bind(*address).map_err(|problem| (*address, problem))?);
-        }
-        let port = sockets.first().and_then(|socket| socket.local_addr().ok()).map(|address| address.port());
-        if let Some(port) = port.filter(|_| listen.also_v6_loopback) {
-            sockets.extend(bind((Ipv6Addr::LOCALHOST, port).into()).ok());
-        }
-        Ok(Self { sockets })
-    }
-
     /// The addresses that were bound, ports filled in.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
@@ -66,7 +86,7 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Without this a restart within a minute fails on Unix; on Windows it would let others take the port.
     #[cfg(not(windows))]
@@ -76,8 +96,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 impl Gateway {

@@ -15,6 +15,6 @@ mod validate;
 pub use attempt::{Failure, Refused, Sent, Task, Whole, send};
 pub use client::Upstream;
 pub use head::Caller;
-pub use stream::{Live, Look, Next};
-pub use tls::install_crypto;
+pub use stream::{LARGEST_EVENT, Live, Look, Next};
+pub use tls::{install_crypto, unused as no_tls};
 pub use validate::{Checked, Standing, Validator};

@@ -33,7 +33,7 @@ pub(super) fn config() -> ClientConfig {
 }
 
 /// A configuration that trusts nobody, for connections that use no TLS.
-pub(super) fn unused() -> ClientConfig {
+pub fn unused() -> ClientConfig {
     install_crypto();
     ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
 }

@@ -1,0 +1,202 @@
+//! The daemon's end of the local socket.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use interprocess::local_socket::ListenerOptions;
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::tokio::prelude::*;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::client::socket_name;
+use super::protocol::{Command, CoolingModel, Hello, Line, PROTOCOL, ProviderLine, Status};
+use crate::engine::{Engine, Fleet};
+use crate::failover::View;
+use crate::journal::millis;
+use crate::paths::State;
+
+/// A client says what it wants within this time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A client that takes nothing for so long is let go.
+const STALL: Duration = Duration::from_secs(30);
+/// A client's line is never longer.
+const LONGEST_LINE: u64 = 4096;
+/// More clients than this at once are not served.
+const MOST_CLIENTS: usize = 600;
+
+/// What a client wants the daemon to do; the answer is a text for the reader.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Result<String, String>>),
+    /// Stop.
+    Stop(oneshot::Sender<Result<String, String>>),
+}
+
+/// What each connection is served with.
+#[derive(Clone)]
+struct Desk {
+    engine: Arc<Engine>,
+    hello: Arc<Hello>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// Serves the socket until `closing` is cancelled.
+pub async fn serve(listener: Listener, engine: Arc<Engine>, addresses: Vec<String>, orders: mpsc::Sender<Order>, closing: CancellationToken) {
+    let hello = Hello {
+        hello: "routor".to_owned(),
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        addresses,
+    };
+    let desk = Desk { engine, hello: Arc::new(hello), orders };
+    let clients = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => break,
+        };
+        match accepted {
+            Ok(stream) if clients.len() < MOST_CLIENTS => {
+                let (desk, closing) = (desk.clone(), closing.clone());
+                clients.spawn(async move {
+                    tokio::select! {
+                        _ = desk.talk(stream) => {}
+                        () = closing.cancelled() => {}
+                    }
+                });
+            }
+            Ok(_) => {}
+            Err(problem) => {
+                tracing::debug!("the local socket could not take a connection: {problem}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    clients.close();
+    let _ = tokio::time::timeout(Duration::from_millis(200), clients.wait()).await;
+}
+
+/// Makes the socket. The caller holds the instance lock, so a socket that is
+/// there is a dead one's; what is not a socket is left alone.
+pub fn bind(state: &State) -> io::Result<Listener> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let path = state.socket();
+        match std::fs::symlink_metadata(&path) {
+            Ok(about) if about.file_type().is_socket() => std::fs::remove_file(&path)?,
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is there and is not a socket; move it away", path.display()))),
+            Err(_) => {}
+        }
+    }
+    let name = socket_name(state)?;
+    #[cfg(unix)]
+    {
+        use interprocess::os::unix::local_socket::ListenerOptionsExt;
+        match ListenerOptions::new().name(name.clone()).mode(0o600).create_tokio() {
+            Err(problem) if problem.kind() == io::ErrorKind::Unsupported => {}
+            bound => return bound,
+        }
+    }
+    // Elsewhere the folder, or the system's default for pipes of a user, keeps others out.
+    ListenerOptions::new().name(name).create_tokio()
+}
+
+impl Desk {
+    async fn talk(&self, stream: Stream) -> io::Result<()> {
+        let mut writer = &stream;
+        say(&mut writer, self.hello.as_ref()).await?;
+        let mut reader = BufReader::new((&stream).take(LONGEST_LINE));
+        let mut text = String::new();
+        tokio::time::timeout(PATIENCE, reader.read_line(&mut text)).await??;
+        match serde_json::from_str::<Command>(&text) {
+            Ok(Command::Status) => say(&mut writer, &Line::Status(Box::new(self.status()))).await,
+            Ok(Command::Reload) => self.order(&mut writer, Order::Reload).await,
+            Ok(Command::Stop) => self.order(&mut writer, Order::Stop).await,
+            Ok(Command::Events) => self.events(&stream).await,
+            Err(_) => say(&mut writer, &Line::Failed("not a command of this version of routor".to_owned())).await,
+        }
+    }
+
+    async fn order(&self, writer: &mut &Stream, order: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Order) -> io::Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.orders.send(order(answer)).await.is_ok();
+        let line = match answered.await {
+            Ok(Ok(text)) if sent => Line::Done(text),
+            Ok(Err(problem)) => Line::Failed(problem),
+            _ => Line::Failed("routor is stopping".to_owned()),
+        };
+        say(writer, &line).await
+    }
+
+    /// The feed, until the reader leaves.
+    async fn events(&self, stream: &Stream) -> io::Result<()> {
+        let mut writer = stream;
+        let Some(mut feed) = self.engine.journal().subscribe().await else { return Ok(()) };
+        say(&mut writer, &Line::Subscribed { writer: feed.writer, after: feed.after }).await?;
+        let mut gone = [0u8; 1];
+        let mut reader = stream;
+        loop {
+            let line = tokio::select! {
+                received = feed.records.recv() => match received {
+                    Ok(record) => Line::Request(Box::new(record.as_ref().clone())),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => Line::Missed(missed),
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                read = reader.read(&mut gone) => match read {
+                    Ok(1..) => continue,
+                    Ok(0) | Err(_) => return Ok(()),
+                },
+            };
+            say(&mut writer, &line).await?;
+        }
+    }
+
+    fn status(&self) -> Status {
+        let fleet = self.engine.fleet();
+        let now = Instant::now();
+        Status {
+            version: self.hello.version.clone(),
+            pid: self.hello.pid,
+            addresses: self.hello.addresses.clone(),
+            uptime_ms: millis(self.engine.uptime()),
+            client_key: fleet.settings.server.client_key.is_some(),
+            log_dropped: self.engine.journal().dropped(),
+            providers: (0..fleet.settings.providers.len()).filter_map(|place| provider_line(&fleet, place, now)).collect(),
+        }
+    }
+}
+
+fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLine> {
+    let (provider, state) = fleet.provider(place)?;
+    let (checked, _) = state.checked()?;
+    let cooling = fleet.models_of(place).filter_map(|(candidate, model)| {
+        let view = model.view(now).max_with(state.view(now));
+        let (name, left) = match view {
+            View::Ready => return None,
+            View::Cooling(left) => ("cooling", left),
+            View::Probing => ("probing", Duration::ZERO),
+        };
+        Some(CoolingModel { model: candidate.facts.id.clone(), state: name.to_owned(), cooling_ms: millis(left) })
+    });
+    Some(ProviderLine {
+        provider: provider.name.clone(),
+        base_url: provider.endpoint.as_str().to_owned(),
+        in_pool: checked.standing.in_pool() && !state.is_out(),
+        validation: checked.standing.name().to_owned(),
+        detail: checked.detail,
+        cooling: cooling.collect(),
+    })
+}
+
+async fn say(writer: &mut &Stream, line: &impl serde::Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    tokio::time::timeout(STALL, writer.write_all(text.as_bytes())).await?
+}

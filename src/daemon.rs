@@ -1,0 +1,296 @@
+//! The daemon's life: what starts in which order, what stops in which order,
+//! and what happens in between (reload, signals, providers that come back).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Listen, Provider, Settings};
+use crate::control::{self, Order};
+use crate::engine::Engine;
+use crate::gateway::{Bound, Gateway, Listeners};
+use crate::journal::{Journal, Limits};
+use crate::paths::State;
+use crate::upstream::{Checked, Standing};
+
+/// Requests may finish this long after a stop was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+/// After that, streams end with an error event; this is for that to go out.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+/// How often local servers are looked for.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
+/// How often `--wait` asks again.
+const WAIT_STEP: Duration = Duration::from_secs(5);
+/// More threads than this do not make a proxy faster.
+const MOST_WORKERS: usize = 4;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken or not allowed.
+    #[error("{0} cannot be listened on: {1}")]
+    Address(SocketAddr, #[source] io::Error),
+    /// No provider can be used.
+    #[error("no provider is left, so there is nothing to serve")]
+    NothingLeft,
+    /// It was told to stop while it started.
+    #[error("stopped while starting")]
+    Stopped,
+    /// The system refuses something else.
+    #[error("{0}")]
+    System(String),
+}
+
+/// What the daemon is started with.
+pub struct Plan {
+    /// The settings.
+    pub settings: Settings,
+    /// The state folder, which this process holds.
+    pub state: State,
+    /// How long to wait for a first provider; `None` not at all.
+    pub wait: Option<Duration>,
+    /// Reads the settings anew for a reload.
+    pub read_settings: Box<dyn Fn() -> Result<Settings, String> + Send>,
+    /// Told of each provider's check as it ends.
+    pub on_checked: Box<dyn Fn(&Provider, &Checked) + Send + Sync>,
+    /// Told when all are checked, and again for each further round of waiting.
+    pub on_validated: Box<dyn Fn(&Engine) + Send + Sync>,
+    /// Told the addresses once the port is open.
+    pub on_listening: Box<dyn Fn(&[SocketAddr]) + Send>,
+    /// Another address when the wanted one is taken.
+    pub any_port: bool,
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn run(plan: Plan) -> Result<(), StartError> {
+    let mut signals = Signals::new().map_err(|problem| StartError::System(format!("signals cannot be received: {problem}")))?;
+    let bound = bind(&plan)?;
+    let socket = control::bind(&plan.state).map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
+    let engine = Engine::new(plan.settings.clone(), start_journal(&plan)?).map_err(|problem| StartError::System(problem.to_string()))?;
+    let validated = tokio::select! {
+        validated = validate(&engine, &plan) => validated,
+        () = signals.stop() => Err(StartError::Stopped),
+    };
+    let listeners = validated.and_then(|()| bound.listen().map_err(|(address, problem)| StartError::Address(address, problem)));
+    let listeners = listeners.inspect_err(|_| engine.journal().stop())?;
+    let addresses = listeners.addresses();
+    let closing = CancellationToken::new();
+    let mut workers = Workers::start(&engine, &listeners, &closing)?;
+    drop(listeners);
+    let (orders, inbox) = mpsc::channel(8);
+    let texts = addresses.iter().map(ToString::to_string).collect();
+    let commands = tokio::spawn(control::serve(socket, Arc::clone(&engine), texts, orders, closing.clone()));
+    (plan.on_listening)(&addresses);
+    let asked = attend(&engine, &plan, &mut signals, inbox).await;
+    stop(&engine, &closing, &mut workers, &mut signals).await;
+    if let Some(asked) = asked {
+        let _ = asked.send(Ok("stopped".to_owned()));
+    }
+    let _ = tokio::time::timeout(Duration::from_millis(300), commands).await;
+    Ok(())
+}
+
+fn bind(plan: &Plan) -> Result<Bound, StartError> {
+    let listen = &plan.settings.server.listen;
+    match Bound::new(listen) {
+        Err((_, problem)) if plan.any_port && problem.kind() == io::ErrorKind::AddrInUse => {
+            let free = |address: &SocketAddr| SocketAddr::new(address.ip(), 0);
+            let listen = Listen { required: listen.required.iter().map(free).collect(), ..listen.clone() };
+            Bound::new(&listen)
+        }
+        bound => bound,
+    }
+    .map_err(|(address, problem)| StartError::Address(address, problem))
+}
+
+fn start_journal(plan: &Plan) -> Result<Arc<Journal>, StartError> {
+    let log = &plan.settings.log;
+    let limits = Limits { keep: Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
+    Journal::start(log.requests.then(|| plan.state.log()), limits).map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
+}
+
+/// Checks all providers, again and again with `--wait`, until one can be used.
+async fn validate(engine: &Arc<Engine>, plan: &Plan) -> Result<(), StartError> {
+    let started = tokio::time::Instant::now();
+    loop {
+        engine.validate(&plan.on_checked).await;
+        (plan.on_validated)(engine);
+        if engine.fleet().pool_size() > 0 {
+            return Ok(());
+        }
+        match plan.wait {
+            Some(wait) if started.elapsed() + WAIT_STEP <= wait => tokio::time::sleep(WAIT_STEP).await,
+            _ => return Err(StartError::NothingLeft),
+        }
+    }
+}
+
+/// The threads that serve the port, each with a runtime of its own.
+struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    /// Ends when all of them have ended.
+    ended: mpsc::Receiver<()>,
+}
+
+impl Workers {
+    fn start(engine: &Arc<Engine>, listeners: &Listeners, closing: &CancellationToken) -> Result<Self, StartError> {
+        let system = |problem: io::Error| StartError::System(format!("a worker thread cannot be started: {problem}"));
+        let count = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
+        let (alive, ended) = mpsc::channel(1);
+        let mut threads = Vec::new();
+        for number in 0..count {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
+            let (gateway, listeners) = (Gateway::new(engine), listeners.try_clone().map_err(system)?);
+            let (closing, alive, engine) = (closing.clone(), alive.clone(), Arc::clone(engine));
+            let work = move || {
+                if let Err(problem) = runtime.block_on(gateway.serve(listeners, closing)) {
+                    tracing::error!("a worker thread cannot serve: {problem}");
+                }
+                drop(engine);
+                runtime.shutdown_background();
+                drop(alive);
+            };
+            threads.push(std::thread::Builder::new().name(format!("routor-{number}")).spawn(work).map_err(system)?);
+        }
+        Ok(Self { threads, ended })
+    }
+
+    /// Waits until all have ended.
+    async fn end(&mut self) {
+        while self.ended.recv().await.is_some() {}
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The daemon at work. Returns when it is told to stop, with the one to tell
+/// when that is done, if it was a command.
+async fn attend(engine: &Arc<Engine>, plan: &Plan, signals: &mut Signals, mut inbox: mpsc::Receiver<Order>) -> Option<oneshot::Sender<Result<String, String>>> {
+    let mut around = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_AROUND, LOOK_AROUND);
+    around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let every = plan.settings.validation.recheck.unwrap_or(Duration::from_secs(365 * 24 * 3600));
+    let mut again = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::Stop => return None,
+                Told::Reload => match reload(engine, plan).await {
+                    Ok(done) => tracing::info!("{done}"),
+                    Err(problem) => tracing::error!("{problem}"),
+                },
+            },
+            order = inbox.recv() => match order {
+                Some(Order::Reload(answer)) => { let _ = answer.send(reload(engine, plan).await); }
+                Some(Order::Stop(answer)) => return Some(answer),
+                None => return None,
+            },
+            _ = around.tick() => engine.recheck(|provider, _| provider.optional).await,
+            _ = again.tick() => engine.recheck(|provider, before| !provider.optional && before == Some(Standing::Unreachable)).await,
+        }
+    }
+}
+
+async fn reload(engine: &Arc<Engine>, plan: &Plan) -> Result<String, String> {
+    let settings = (plan.read_settings)().map_err(|problem| format!("the configuration was not reloaded, the old one stays:\n{problem}"))?;
+    if settings.server.listen.required != engine.fleet().settings.server.listen.required {
+        tracing::warn!("server.listen has changed; that needs a restart");
+    }
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    engine.reload(settings).await;
+    let fleet = engine.fleet();
+    Ok(format!("the configuration was reloaded; {} of {} providers are in the pool", fleet.pool_size(), fleet.settings.providers.len()))
+}
+
+/// Takes no more connections, lets requests finish, ends what does not.
+async fn stop(engine: &Arc<Engine>, closing: &CancellationToken, workers: &mut Workers, signals: &mut Signals) {
+    closing.cancel();
+    tokio::select! {
+        () = workers.end() => {}
+        () = tokio::time::sleep(GRACE) => {
+            engine.stopping.cancel();
+            let _ = tokio::time::timeout(LAST_WORDS, workers.end()).await;
+        }
+        () = signals.stop() => {}
+    }
+    engine.journal().stop();
+}
+
+/// What a signal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    /// Waits for a signal to stop; one to reload means nothing now.
+    async fn stop(&mut self) {
+        while self.next().await != Told::Stop {}
+    }
+}
+
+/// The signals that mean something to the daemon.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+    /// Their default is to kill; they mean nothing here.
+    _ignored: [tokio::signal::unix::Signal; 2],
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            _ignored: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+}
+
+#[cfg(windows)]
+struct Signals {
+    interrupt: tokio::signal::windows::CtrlC,
+    pause: tokio::signal::windows::CtrlBreak,
+    close: tokio::signal::windows::CtrlClose,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+        Ok(Self { interrupt: ctrl_c()?, pause: ctrl_break()?, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.pause.recv() => {}
+            _ = self.close.recv() => {}
+            _ = self.shutdown.recv() => {}
+        }
+        Told::Stop
+    }
+}
