@@ -46,6 +46,15 @@ pub enum StartError {
     System(String),
 }
 
+/// Told of each provider's check as it ends.
+pub type OnChecked = Box<dyn Fn(&Provider, &Checked) + Send + Sync>;
+/// Told when all providers have been checked.
+pub type OnValidated = Box<dyn Fn(&Engine) + Send + Sync>;
+/// Told the addresses once the port is open.
+pub type OnListening = Box<dyn Fn(&[SocketAddr]) + Send>;
+/// Reads the settings anew.
+pub type ReadSettings = Box<dyn Fn() -> Result<Settings, String> + Send>;
+
 /// What the daemon is started with.
 pub struct Plan {
     /// The settings.
@@ -55,13 +64,13 @@ pub struct Plan {
     /// How long to wait for a first provider; `None` not at all.
     pub wait: Option<Duration>,
     /// Reads the settings anew for a reload.
-    pub read_settings: Box<dyn Fn() -> Result<Settings, String> + Send>,
+    pub read_settings: ReadSettings,
     /// Told of each provider's check as it ends.
-    pub on_checked: Box<dyn Fn(&Provider, &Checked) + Send + Sync>,
+    pub on_checked: OnChecked,
     /// Told when all are checked, and again for each further round of waiting.
-    pub on_validated: Box<dyn Fn(&Engine) + Send + Sync>,
+    pub on_validated: OnValidated,
     /// Told the addresses once the port is open.
-    pub on_listening: Box<dyn Fn(&[SocketAddr]) + Send>,
+    pub on_listening: OnListening,
     /// Another address when the wanted one is taken.
     pub any_port: bool,
 }
@@ -111,7 +120,8 @@ fn bind(plan: &Plan) -> Result<Bound, StartError> {
 fn start_journal(plan: &Plan) -> Result<Arc<Journal>, StartError> {
     let log = &plan.settings.log;
     let limits = Limits { keep: Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
-    Journal::start(log.requests.then(|| plan.state.log()), limits).map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
+    Journal::start(log.requests.then(|| plan.state.log()), limits)
+        .map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
 }
 
 /// Checks all providers, again and again with `--wait`, until one can be used.
@@ -171,7 +181,12 @@ impl Workers {
 
 /// The daemon at work. Returns when it is told to stop, with the one to tell
 /// when that is done, if it was a command.
-async fn attend(engine: &Arc<Engine>, plan: &Plan, signals: &mut Signals, mut inbox: mpsc::Receiver<Order>) -> Option<oneshot::Sender<Result<String, String>>> {
+async fn attend(
+    engine: &Arc<Engine>,
+    plan: &Plan,
+    signals: &mut Signals,
+    mut inbox: mpsc::Receiver<Order>,
+) -> Option<oneshot::Sender<Result<String, String>>> {
     let mut around = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_AROUND, LOOK_AROUND);
     around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let every = plan.settings.validation.recheck.unwrap_or(Duration::from_secs(365 * 24 * 3600));
@@ -198,7 +213,8 @@ async fn attend(engine: &Arc<Engine>, plan: &Plan, signals: &mut Signals, mut in
 }
 
 async fn reload(engine: &Arc<Engine>, plan: &Plan) -> Result<String, String> {
-    let settings = (plan.read_settings)().map_err(|problem| format!("the configuration was not reloaded, the old one stays:\n{problem}"))?;
+    let settings =
+        (plan.read_settings)().map_err(|problem| format!("the configuration was not reloaded, the old one stays:\n{problem}"))?;
     if settings.server.listen.required != engine.fleet().settings.server.listen.required {
         tracing::warn!("server.listen has changed; that needs a restart");
     }

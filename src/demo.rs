@@ -82,7 +82,10 @@ async fn answer(name: &'static str, model: &'static str, works: bool, request: R
         return whole(StatusCode::SERVICE_UNAVAILABLE, &error);
     }
     let Ok(ask) = serde_json::from_slice::<Value>(&body) else {
-        return whole(StatusCode::BAD_REQUEST, &json!({"error": {"message": "not JSON", "type": "invalid_request_error", "param": null, "code": null}}));
+        return whole(
+            StatusCode::BAD_REQUEST,
+            &json!({"error": {"message": "not JSON", "type": "invalid_request_error", "param": null, "code": null}}),
+        );
     };
     let reply = Simulated::new(name, model, &ask);
     if ask.get("stream") == Some(&Value::Bool(true)) { reply.stream(&ask) } else { whole(StatusCode::OK, &reply.completion()) }
@@ -169,7 +172,11 @@ fn event(value: &Value) -> Bytes {
 }
 
 fn whole(status: StatusCode, value: &Value) -> Response<Words> {
-    respond(status, "application/json", Words { pieces: vec![Bytes::from(value.to_string())].into_iter(), wait: None, pause: Duration::ZERO })
+    respond(
+        status,
+        "application/json",
+        Words { pieces: vec![Bytes::from(value.to_string())].into_iter(), wait: None, pause: Duration::ZERO },
+    )
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Words) -> Response<Words> {

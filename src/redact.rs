@@ -48,7 +48,10 @@ impl Redactor {
             secret.iter_mut().skip(at).take(len).for_each(|byte| *byte = true);
         };
         if !self.parts.is_empty() {
-            let found = text.windows(PART).enumerate().filter(|(_, part)| <&[u8; PART]>::try_from(*part).is_ok_and(|part| self.parts.contains(part)));
+            let found = text
+                .windows(PART)
+                .enumerate()
+                .filter(|(_, part)| <&[u8; PART]>::try_from(*part).is_ok_and(|part| self.parts.contains(part)));
             found.for_each(|(at, _)| mark(at, PART));
         }
         for key in &self.short {
@@ -79,8 +82,10 @@ impl Redactor {
 /// Text from outside, made safe for a terminal: control characters and
 /// direction marks are left out, and it is cut at `longest` characters.
 pub fn printable(text: &str, longest: usize) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    let mut out: String = text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).filter(|c| !hidden(*c)).take(longest).collect();
+    let hidden =
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let mut out: String =
+        text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).filter(|c| !hidden(*c)).take(longest).collect();
     if text.chars().count() > longest {
         out.push('…');
     }

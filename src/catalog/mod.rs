@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 pub use model::{Capability, Facts, ModelRef};
 pub use provider::{Auth, Dialect, Ping, PingAuth, Provider};
-pub use tier::Tier;
+pub use tier::{PerTier, Tier};
 
 use serde::Deserialize;
 
@@ -20,8 +20,8 @@ pub struct Catalog {
     pub providers: Vec<Provider>,
     /// Model facts, grouped by provider in the same order.
     pub models: Vec<Facts>,
-    /// The default chain of each tier, indexed by [`Tier::index`].
-    pub tiers: [Vec<ModelRef>; Tier::COUNT],
+    /// The default chain of each tier.
+    pub tiers: PerTier<Vec<ModelRef>>,
 }
 
 #[derive(Deserialize)]
@@ -59,14 +59,23 @@ fn parse() -> Result<Catalog, toml::de::Error> {
     Ok(Catalog {
         providers: providers.provider,
         models: models.model,
-        tiers: [tiers.nano, tiers.simple, tiers.light, tiers.standard, tiers.complex],
+        tiers: PerTier::from_fn(|tier| {
+            let chain = match tier {
+                Tier::Nano => &tiers.nano,
+                Tier::Simple => &tiers.simple,
+                Tier::Light => &tiers.light,
+                Tier::Standard => &tiers.standard,
+                Tier::Complex => &tiers.complex,
+            };
+            chain.clone()
+        }),
     })
 }
 
 impl Catalog {
     /// A catalogue that knows nothing: what `--demo` starts from.
     pub fn empty() -> Self {
-        Self { providers: Vec::new(), models: Vec::new(), tiers: Default::default() }
+        Self { providers: Vec::new(), models: Vec::new(), tiers: PerTier::default() }
     }
 
     /// The built-in provider of that name.
@@ -101,7 +110,7 @@ mod tests {
             assert!(seen.insert((&facts.provider, &facts.id)), "{}/{} twice", facts.provider, facts.id);
         }
         for tier in Tier::ALL {
-            for entry in &catalog.tiers[tier.index()] {
+            for entry in catalog.tiers.get(tier) {
                 assert!(catalog.model(entry).is_some(), "{tier}: {entry} is not in models.toml");
             }
         }
@@ -113,7 +122,7 @@ mod tests {
         for provider in catalog.providers.iter().filter(|provider| !provider.local) {
             for tier in Tier::ALL {
                 assert!(
-                    catalog.tiers[tier.index()].iter().any(|entry| entry.provider == provider.id),
+                    catalog.tiers.get(tier).iter().any(|entry| entry.provider == provider.id),
                     "{tier} has nothing from {}",
                     provider.id
                 );
@@ -125,7 +134,7 @@ mod tests {
     fn tiers_begin_with_three_different_providers() {
         let catalog = parse().expect("the catalogue parses");
         for tier in Tier::ALL {
-            let first: HashSet<_> = catalog.tiers[tier.index()].iter().take(3).map(|entry| &entry.provider).collect();
+            let first: HashSet<_> = catalog.tiers.get(tier).iter().take(3).map(|entry| &entry.provider).collect();
             assert_eq!(first.len(), 3, "{tier} starts with one provider twice");
         }
     }

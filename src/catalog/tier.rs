@@ -28,11 +28,6 @@ impl Tier {
     /// All tiers, smallest first.
     pub const ALL: [Tier; Tier::COUNT] = [Tier::Nano, Tier::Simple, Tier::Light, Tier::Standard, Tier::Complex];
 
-    /// The position in [`Tier::ALL`].
-    pub fn index(self) -> usize {
-        self as usize
-    }
-
     /// The name in capitals, as it is written in configuration and answers.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,6 +51,46 @@ impl Tier {
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// Something for each tier.
+#[derive(Debug, Clone, Default)]
+pub struct PerTier<T>([T; Tier::COUNT]);
+
+impl<T> PerTier<T> {
+    /// From a function of the tier.
+    pub fn from_fn(make: impl FnMut(Tier) -> T) -> Self {
+        Self(Tier::ALL.map(make))
+    }
+
+    /// What belongs to a tier.
+    pub fn get(&self, tier: Tier) -> &T {
+        let [nano, simple, light, standard, complex] = &self.0;
+        match tier {
+            Tier::Nano => nano,
+            Tier::Simple => simple,
+            Tier::Light => light,
+            Tier::Standard => standard,
+            Tier::Complex => complex,
+        }
+    }
+
+    /// What belongs to a tier, to change it.
+    pub fn get_mut(&mut self, tier: Tier) -> &mut T {
+        let [nano, simple, light, standard, complex] = &mut self.0;
+        match tier {
+            Tier::Nano => nano,
+            Tier::Simple => simple,
+            Tier::Light => light,
+            Tier::Standard => standard,
+            Tier::Complex => complex,
+        }
+    }
+
+    /// All of them, smallest tier first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
     }
 }
 

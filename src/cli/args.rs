@@ -21,16 +21,17 @@ pub struct Args {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 the daemon is needed and not running; 130 interrupted.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 the daemon is needed and not running; 130 interrupted.";
 
 /// Flags before or after any command.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Common {
-    /// The configuration file [default: routor.toml in the platform's configuration folder]
-    #[arg(long, global = true, value_name = "FILE", env = "ROUTOR_CONFIG", hide_env_values = true)]
+    /// The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform's configuration folder]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The state folder; each is an independent instance
-    #[arg(long, global = true, value_name = "DIR", env = "ROUTOR_STATE", hide_env_values = true)]
+    /// The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform's place]
+    #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]

@@ -225,7 +225,11 @@ impl Printing<'_> {
     fn refused(&self, status: StatusCode, body: Result<Vec<u8>, String>) -> Result<Exit, Unprinted> {
         let body = body.unwrap_or_default();
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let message = value.pointer("/error/message").or_else(|| value.pointer("/0/error/message")).or_else(|| value.get("error")).or_else(|| value.get("message"));
+        let message = value
+            .pointer("/error/message")
+            .or_else(|| value.pointer("/0/error/message"))
+            .or_else(|| value.get("error"))
+            .or_else(|| value.get("message"));
         let message = message.and_then(Value::as_str).map_or_else(|| format!("status {}", status.as_u16()), |text| printable(text, 2000));
         self.screen.error(&message);
         let unknown = status == StatusCode::NOT_FOUND && value.pointer("/error/code") == Some(&json!("model_not_found"));

@@ -44,7 +44,8 @@ async fn check(common: &Common, args: &Check, screen: &Screen) -> Result<Exit, E
     progress.clear();
     let fleet = engine.fleet();
     screen.redact(Arc::clone(&fleet.redactor));
-    let results: Vec<(&Provider, Checked)> = results(&fleet).into_iter().filter(|(provider, checked)| table::is_shown(provider, checked)).collect();
+    let results: Vec<(&Provider, Checked)> =
+        results(&fleet).into_iter().filter(|(provider, checked)| table::is_shown(provider, checked)).collect();
     if results.is_empty() {
         screen.error(NOTHING);
         return Err(Exit::Usage);
@@ -147,7 +148,8 @@ pub fn warnings(fleet: &Fleet) -> Vec<String> {
             }
             let near = listed.iter().map(|id| (strsim::jaro_winkler(id, &candidate.facts.id), id)).max_by(|(a, _), (b, _)| a.total_cmp(b));
             let near = near.filter(|(likeness, _)| *likeness > 0.8).map(|(_, id)| format!("; the nearest is {id}")).unwrap_or_default();
-            let warning = format!("{} does not list {}, which is in the chain of {tier}{near}", candidate.facts.provider, candidate.facts.id);
+            let warning =
+                format!("{} does not list {}, which is in the chain of {tier}{near}", candidate.facts.provider, candidate.facts.id);
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -241,9 +243,14 @@ fn advise(results: &[(&Provider, Checked)], screen: &Screen) {
         match checked.standing {
             Standing::Rejected | Standing::NoKey => {
                 let place = provider.key_url.as_ref().map(|url| format!("; a key is to be had at {url}")).unwrap_or_default();
-                screen.note(&format!("{}: set {source} to a working key{place}. A running routor takes a new variable only with a restart", provider.name));
+                screen.note(&format!(
+                    "{}: set {source} to a working key{place}. A running routor takes a new variable only with a restart",
+                    provider.name
+                ));
             }
-            Standing::Unreachable => screen.note(&format!("{}: when it can be reached again, `routor reload` brings it back", provider.name)),
+            Standing::Unreachable => {
+                screen.note(&format!("{}: when it can be reached again, `routor reload` brings it back", provider.name))
+            }
             Standing::Ok | Standing::Unverified | Standing::NoCredit => {}
         }
     }

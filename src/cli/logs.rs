@@ -52,7 +52,16 @@ async fn show(common: &Common, args: &Logs, screen: &Screen) -> Result<Exit, Sto
         ..Query::default()
     };
     let printer = Printer { json: args.json || args.format == Format::Json, whole: args.id.is_some(), screen };
-    let mut feed = if args.follow { subscribe(&state, screen).await? } else { None };
+    // A daemon that is asked for its feed stores what it still holds first, so that
+    // the history is whole up to now.
+    let mut feed = match subscribe(&state).await {
+        Ok(feed) => feed.filter(|_| args.follow),
+        Err(problem) if args.follow => {
+            screen.error(&problem);
+            return Ok(Exit::No);
+        }
+        Err(_) => None,
+    };
     if let Some((_, place)) = &feed {
         query.until = Some(*place);
     }
@@ -85,15 +94,11 @@ fn nothing(args: &Logs) -> &'static str {
 }
 
 /// The daemon's feed, if it runs, and the place where it begins.
-async fn subscribe(state: &State, screen: &Screen) -> Result<Option<(Connection, (i64, i64))>, Exit> {
-    let failed = |problem: std::io::Error| {
-        screen.error(&format!("the daemon does not answer on its socket: {problem}"));
-        Exit::No
-    };
+async fn subscribe(state: &State) -> Result<Option<(Connection, (i64, i64))>, String> {
+    let failed = |problem: std::io::Error| format!("the daemon does not answer on its socket: {problem}");
     let Some(client) = Client::find(state).await.map_err(failed)? else { return Ok(None) };
     if let Some(mismatch) = client.mismatch() {
-        screen.error(&mismatch);
-        return Err(Exit::No);
+        return Err(mismatch);
     }
     let mut connection = client.ask(&Command::Events).await.map_err(failed)?;
     match connection.next().await.map_err(failed)? {
@@ -145,7 +150,12 @@ impl Printer<'_> {
                     (Some(needs), Some(has)) => format!(" (needs about {needs} tokens, the model has {has})"),
                     _ => String::new(),
                 };
-                self.screen.line(&format!("  left out {}/{}: {}{sizes}", safe(&skipped.provider), safe(&skipped.model), skipped.why.text()))?;
+                self.screen.line(&format!(
+                    "  left out {}/{}: {}{sizes}",
+                    safe(&skipped.provider),
+                    safe(&skipped.model),
+                    skipped.why.text()
+                ))?;
             }
         }
         Ok(())
@@ -158,7 +168,10 @@ impl Printer<'_> {
             Outcome::Failed => Tone::Bad,
             Outcome::ClientClosed | Outcome::Rejected => Tone::Faint,
         };
-        let time = record.time.parse::<jiff::Timestamp>().map_or_else(|_| safe(&record.time), |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%m-%d %H:%M:%S").to_string());
+        let time = record
+            .time
+            .parse::<jiff::Timestamp>()
+            .map_or_else(|_| safe(&record.time), |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%m-%d %H:%M:%S").to_string());
         let attempts: Vec<String> = record.attempts.iter().map(|attempt| self.attempt(attempt)).collect();
         let tier = record.tier.map_or("", |tier| tier.name());
         format!(

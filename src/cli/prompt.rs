@@ -35,7 +35,9 @@ pub async fn gather(args: &Chat, screen: &Screen) -> Result<String, String> {
     }
     let prompt = parts.join("\n\n");
     if prompt.trim().is_empty() {
-        return Err("there is no prompt: give words, --file FILE, or standard input; for example: routor chat \"why is the sky blue?\"".to_owned());
+        return Err(
+            "there is no prompt: give words, --file FILE, or standard input; for example: routor chat \"why is the sky blue?\"".to_owned()
+        );
     }
     Ok(prompt)
 }

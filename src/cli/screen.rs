@@ -92,7 +92,12 @@ impl Screen {
             (_, 1) => LevelFilter::DEBUG,
             (_, _) => LevelFilter::TRACE,
         };
-        let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(self.err_colour).without_time().compact().with_writer(Sink(self.clone()));
+        let lines = tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_ansi(self.err_colour)
+            .without_time()
+            .compact()
+            .with_writer(Sink(self.clone()));
         let filter = Targets::new().with_target("routor", level).with_default(LevelFilter::OFF);
         let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     }

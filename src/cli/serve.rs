@@ -85,7 +85,7 @@ async fn start(
     settings: Settings,
     state: State,
     args: &Serve,
-    read_settings: Box<dyn Fn() -> Result<Settings, String> + Send>,
+    read_settings: daemon::ReadSettings,
     screen: &Screen,
     any_port: bool,
 ) -> Result<Exit, Exit> {
@@ -142,9 +142,13 @@ fn explain(problem: &StartError) -> String {
     match problem {
         StartError::Address(address, cause) => match cause.kind() {
             std::io::ErrorKind::AddrInUse => {
-                format!("another program already listens on {address}; stop it, or choose another port with --port PORT (0 takes a free one)")
+                format!(
+                    "another program already listens on {address}; stop it, or choose another port with --port PORT (0 takes a free one)"
+                )
             }
-            std::io::ErrorKind::PermissionDenied => format!("{address} cannot be listened on: ports below 1024 need special rights; choose another with --port PORT"),
+            std::io::ErrorKind::PermissionDenied => {
+                format!("{address} cannot be listened on: ports below 1024 need special rights; choose another with --port PORT")
+            }
             _ => problem.to_string(),
         },
         StartError::NothingLeft => format!("{problem}; the table says why. `routor check` asks again, `routor serve --wait` waits"),

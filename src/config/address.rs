@@ -64,13 +64,9 @@ fn check_host(host: &Host<&str>, text: &str) -> Result<(), String> {
     match host {
         Host::Domain(name) if name.ends_with('.') => Err("ends its host name with a dot; leave it out".to_owned()),
         Host::Domain(_) => Ok(()),
-        Host::Ipv4(ip) if !text.contains(&ip.to_string()) => {
-            Err(format!("writes the address {ip} in an unusual way; write it as {ip}"))
-        }
+        Host::Ipv4(ip) if !text.contains(&ip.to_string()) => Err(format!("writes the address {ip} in an unusual way; write it as {ip}")),
         Host::Ipv4(ip) => check_ip(IpAddr::V4(*ip)),
-        Host::Ipv6(ip) if ip.to_ipv4_mapped().is_some() => {
-            Err("is an IPv4 address written as IPv6; write it as IPv4".to_owned())
-        }
+        Host::Ipv6(ip) if ip.to_ipv4_mapped().is_some() => Err("is an IPv4 address written as IPv6; write it as IPv4".to_owned()),
         Host::Ipv6(ip) => check_ip(IpAddr::V6(*ip)),
     }
 }
@@ -100,9 +96,7 @@ fn is_localhost(name: &str) -> bool {
 pub fn is_private_host(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => {
-            !name.contains('.')
-                || is_localhost(name)
-                || [".local", ".internal", ".home.arpa", ".lan"].iter().any(|end| name.ends_with(end))
+            !name.contains('.') || is_localhost(name) || [".local", ".internal", ".home.arpa", ".lan"].iter().any(|end| name.ends_with(end))
         }
         Host::Ipv4(ip) => ip.is_loopback() || ip.is_private() || is_shared(*ip),
         Host::Ipv6(ip) => ip.is_loopback() || ip.is_unique_local(),

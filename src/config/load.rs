@@ -31,11 +31,7 @@ pub const DEFAULT_PORT: u16 = 4117;
 
 /// Reads the settings. `file` is the path and text of the configuration, if
 /// there is one; `listen` is an address from the command line, which beats it.
-pub fn load(
-    file: Option<(&Path, &str)>,
-    listen: Option<SocketAddr>,
-    around: &Surroundings<'_>,
-) -> Result<Settings, Problems> {
+pub fn load(file: Option<(&Path, &str)>, listen: Option<SocketAddr>, around: &Surroundings<'_>) -> Result<Settings, Problems> {
     let (path, text) = file.map_or((PathBuf::new(), ""), |(path, text)| (path.to_owned(), text));
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -130,7 +126,9 @@ fn read_server(root: &mut Section<'_, '_>, listen: Option<SocketAddr>, around: &
         None => None,
         Some(Ok(key)) => Some(key),
         Some(Err(problem)) => {
-            sink.push(Problem::general(format!("{variable} {problem}")).help("clients send this key; set it properly, or unset it to need none"));
+            sink.push(
+                Problem::general(format!("{variable} {problem}")).help("clients send this key; set it properly, or unset it to need none"),
+            );
             None
         }
     };
@@ -159,13 +157,7 @@ fn is_on(value: &str) -> bool {
     matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
 }
 
-fn read_listen(
-    from_file: Option<Vec<Placed<String>>>,
-    flag: Option<SocketAddr>,
-    has_key: bool,
-    variable: &str,
-    sink: &Sink,
-) -> Listen {
+fn read_listen(from_file: Option<Vec<Placed<String>>>, flag: Option<SocketAddr>, has_key: bool, variable: &str, sink: &Sink) -> Listen {
     let open = |address: &SocketAddr| !address.ip().is_loopback() && !has_key;
     let refusal = |address: &SocketAddr| {
         format!("{address} can be reached from other machines, so clients must send a key: set {variable}, or listen on 127.0.0.1")
@@ -206,7 +198,10 @@ fn read_origins(section: &mut Section<'_, '_>, sink: &Sink) -> Vec<String> {
             Some(_) => origins.push(text.value),
             None => {
                 let message = format!("`{}` is not an origin", text.value);
-                sink.push(Problem::at(text.span, message).help("scheme, host and port alone, in lower case: \"https://app.example\", \"http://localhost:3000\""));
+                sink.push(
+                    Problem::at(text.span, message)
+                        .help("scheme, host and port alone, in lower case: \"https://app.example\", \"http://localhost:3000\""),
+                );
             }
         }
     }

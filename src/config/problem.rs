@@ -93,9 +93,8 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// The beginnings of keys that providers give out.
-pub(super) const KEY_PREFIXES: [&str; 14] = [
-    "sk-", "sk_", "gsk_", "AIza", "xai-", "nvapi-", "hf_", "pplx-", "csk-", "fw_", "tgp_", "r8_", "ghp_", "Bearer ",
-];
+pub(super) const KEY_PREFIXES: [&str; 14] =
+    ["sk-", "sk_", "gsk_", "AIza", "xai-", "nvapi-", "hf_", "pplx-", "csk-", "fw_", "tgp_", "r8_", "ghp_", "Bearer "];
 
 /// Whether a value looks like a provider's key.
 pub(super) fn looks_like_a_key(value: &str) -> bool {
@@ -151,7 +150,11 @@ fn blank_runs(text: &str, secret: impl Fn(&str) -> bool) -> String {
         let end = from.find(|c| !word(c)).unwrap_or(from.len());
         let (run, after) = from.split_at(end);
         out.push_str(before);
-        if secret(run) { out.extend(std::iter::repeat_n('*', run.len())) } else { out.push_str(run) }
+        if secret(run) {
+            out.extend(std::iter::repeat_n('*', run.len()))
+        } else {
+            out.push_str(run)
+        }
         rest = after;
     }
     out.push_str(rest);

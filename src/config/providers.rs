@@ -58,11 +58,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<Pro
     providers
 }
 
-fn builtin(
-    entry: &catalog::Provider,
-    section: Option<(Placed<String>, Section<'_, '_>)>,
-    reading: &Reading<'_>,
-) -> Option<Provider> {
+fn builtin(entry: &catalog::Provider, section: Option<(Placed<String>, Section<'_, '_>)>, reading: &Reading<'_>) -> Option<Provider> {
     let named = section.as_ref().map(|(name, _)| name.clone());
     let own = match section {
         Some((_, mut section)) => {
@@ -78,8 +74,7 @@ fn builtin(
     if !wanted {
         return None;
     }
-    let Some(endpoint) = own.endpoint.clone().or_else(|| entry.base_url.as_deref().and_then(|url| Endpoint::parse(url).ok()))
-    else {
+    let Some(endpoint) = own.endpoint.clone().or_else(|| entry.base_url.as_deref().and_then(|url| Endpoint::parse(url).ok())) else {
         let message = format!("`{}` needs a base_url: {} runs at an address of your own", entry.id, entry.name);
         match named {
             Some(name) if !own.broken => reading.sink.push(Problem::at(name.span, message)),
@@ -226,9 +221,9 @@ fn find_key(own: &Own, usual: &[String], reading: &Reading<'_>) -> Option<Found>
         return Some(found);
     }
     let path = own.key_file.as_ref()?;
-    let key = reading.key_file(Path::new(path)).and_then(|text| {
-        Key::new(text.trim_end_matches(['\n', '\r'])).map_err(|problem| format!("the key in {path} {problem}"))
-    });
+    let key = reading
+        .key_file(Path::new(path))
+        .and_then(|text| Key::new(text.trim_end_matches(['\n', '\r'])).map_err(|problem| format!("the key in {path} {problem}")));
     Some(Found { source: path.clone(), key })
 }
 
@@ -275,7 +270,9 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<(St
         push_header(&mut headers, &name, &value.value, reading);
     }
     for (name, entry) in section.values("headers_env") {
-        let Some(variable) = entry.strings(&name.value, "the name of a variable").and_then(|list| list.into_iter().next()) else { continue };
+        let Some(variable) = entry.strings(&name.value, "the name of a variable").and_then(|list| list.into_iter().next()) else {
+            continue;
+        };
         match read_variable_name(&variable.value) {
             Err(problem) => reading.sink.push(Problem::at(variable.span, format!("`{}` {problem}", name.value))),
             Ok(variable_name) => match reading.env(&variable_name) {

@@ -68,12 +68,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// A string that `read` makes something of; its error becomes a problem.
-    pub fn parsed<T>(
-        &mut self,
-        key: &'static str,
-        wanted: &str,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Placed<T>> {
+    pub fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<Placed<T>> {
         let text = self.string(key, wanted)?;
         match read(&text.value) {
             Ok(value) => Some(Placed { value, span: text.span }),
@@ -298,9 +293,7 @@ fn read_duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duratio
 
 fn read_size(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let show = |bytes: u64| bytesize::ByteSize::b(bytes).display().iec().to_string().replace(' ', "");
-    let allowed = || {
-        format!("is a size from {} to {}, such as \"32MiB\"; this is \"{text}\"", show(*range.start()), show(*range.end()))
-    };
+    let allowed = || format!("is a size from {} to {}, such as \"32MiB\"; this is \"{text}\"", show(*range.start()), show(*range.end()));
     let size: bytesize::ByteSize = text.parse().map_err(|_| allowed())?;
     if range.contains(&size.as_u64()) { Ok(size.as_u64()) } else { Err(allowed()) }
 }

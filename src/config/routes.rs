@@ -7,7 +7,7 @@ use super::load::{Reading, read_timeouts};
 use super::problem::Problem;
 use super::reader::{Entry, Placed, Section, nearest};
 use super::settings::{Alias, Target, TimeoutSet};
-use crate::catalog::{Capability, Facts, ModelRef, Tier};
+use crate::catalog::{Capability, Facts, ModelRef, PerTier, Tier};
 
 /// What the file says of models: facts to lay over the catalogue's, and time limits.
 pub(super) struct Models {
@@ -121,18 +121,14 @@ fn read_facts(section: &mut Section<'_, '_>, facts: &mut Facts, reading: &Readin
 }
 
 /// `[tiers]`: the chains, and which of them the file set.
-pub(super) fn read_tiers(
-    root: &mut Section<'_, '_>,
-    known: &Known<'_>,
-    reading: &Reading<'_>,
-) -> ([Vec<ModelRef>; Tier::COUNT], [bool; Tier::COUNT]) {
+pub(super) fn read_tiers(root: &mut Section<'_, '_>, known: &Known<'_>, reading: &Reading<'_>) -> (PerTier<Vec<ModelRef>>, PerTier<bool>) {
     let mut section = root.table("tiers");
     let mut chains = reading.catalog.tiers.clone();
-    let mut set = [false; Tier::COUNT];
-    for (tier, (chain, set)) in Tier::ALL.into_iter().zip(chains.iter_mut().zip(set.iter_mut())) {
+    let mut set = PerTier::default();
+    for tier in Tier::ALL {
         let Some(texts) = section.strings(tier.name(), "a list of provider/model") else { continue };
-        *set = true;
-        *chain = known.list(&texts, reading);
+        *set.get_mut(tier) = true;
+        *chains.get_mut(tier) = known.list(&texts, reading);
         if texts.is_empty() {
             let span = section.span_of(tier.name()).unwrap_or_default();
             let problem = Problem::at(span, format!("the chain of {tier} is empty"));
@@ -178,7 +174,9 @@ fn read_alias(
     let local_only = table.flag("local_only").unwrap_or(false);
     table.finish();
     if texts.is_none() {
-        reading.sink.push(Problem::at(name.span.clone(), format!("the alias `{}` does not say what it stands for", name.value)).help("add to = …"));
+        reading
+            .sink
+            .push(Problem::at(name.span.clone(), format!("the alias `{}` does not say what it stands for", name.value)).help("add to = …"));
     }
     let several = texts.as_ref().is_some_and(|texts| texts.len() != 1);
     (texts.and_then(|texts| target(&texts, several, &span, aliases, known, reading)), local_only)
@@ -204,7 +202,10 @@ fn target(
         return Some(Target::Auto);
     }
     if aliases.contains(&text.value) {
-        let problem = Problem::at(text.span.clone(), format!("`{}` is an alias itself; an alias stands for a model, a tier, a list or auto", text.value));
+        let problem = Problem::at(
+            text.span.clone(),
+            format!("`{}` is an alias itself; an alias stands for a model, a tier, a list or auto", text.value),
+        );
         reading.sink.push(problem);
         return None;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::key::Key;
 use super::providers::Provider;
-use crate::catalog::{Facts, ModelRef, Tier};
+use crate::catalog::{Facts, ModelRef, PerTier, Tier};
 
 /// Everything that was decided, by the user or by default.
 #[derive(Debug, Clone)]
@@ -26,10 +26,10 @@ pub struct Settings {
     pub models: Vec<Facts>,
     /// Time limits for single models.
     pub model_timeouts: Vec<(ModelRef, TimeoutSet)>,
-    /// The chain of each tier, indexed by [`Tier::index`].
-    pub tiers: [Vec<ModelRef>; Tier::COUNT],
+    /// The chain of each tier.
+    pub tiers: PerTier<Vec<ModelRef>>,
     /// Which tiers the file set.
-    pub tiers_set: [bool; Tier::COUNT],
+    pub tiers_set: PerTier<bool>,
     /// Names that apps send, and what they stand for.
     pub aliases: Vec<Alias>,
     /// When a model is left alone.

@@ -9,7 +9,9 @@ fn load_with(text: &str, env: &[(&str, &str)]) -> Result<Settings, Problems> {
     let env: HashMap<&str, &str> = env.iter().copied().collect();
     let around = Surroundings {
         env: &|name| env.get(name).map(|value| (*value).to_owned()),
-        key_file: &|path| if path.ends_with("good.key") { Ok("sk-from-a-file\n".to_owned()) } else { Err(format!("{} is not there", path.display())) },
+        key_file: &|path| {
+            if path.ends_with("good.key") { Ok("sk-from-a-file\n".to_owned()) } else { Err(format!("{} is not there", path.display())) }
+        },
         catalog: catalog::builtin(),
     };
     load(Some((Path::new("routor.toml"), text)), None, &around)
@@ -94,9 +96,19 @@ STANDARD = []
 "#;
     let report = load_with(text, &[]).unwrap_err().render(false);
     for expected in [
-        "routor.toml:3:1", "did you mean `listen`", "routor.toml:4:12", "routor.toml:5:17", "true or false",
-        "routor.toml:7:11", "with its unit", "routor.toml:8:9", "did you mean `openai`", "did you mean `google/x`",
-        "provider/model", "the chain of STANDARD is empty", "is an alias itself",
+        "routor.toml:3:1",
+        "did you mean `listen`",
+        "routor.toml:4:12",
+        "routor.toml:5:17",
+        "true or false",
+        "routor.toml:7:11",
+        "with its unit",
+        "routor.toml:8:9",
+        "did you mean `openai`",
+        "did you mean `google/x`",
+        "provider/model",
+        "the chain of STANDARD is empty",
+        "is an alias itself",
     ] {
         assert!(report.contains(expected), "{expected:?} is not in\n{report}");
     }
@@ -140,7 +152,7 @@ fn its_own_address_is_no_provider() {
 #[test]
 fn an_unknown_model_of_a_known_provider_is_a_warning() {
     let settings = load_with("[tiers]\nLIGHT = [\"openai/gpt-99\"]\n", &[]).unwrap();
-    assert_eq!(settings.tiers[Tier::Light.index()], [ModelRef::new("openai", "gpt-99")]);
+    assert_eq!(*settings.tiers.get(Tier::Light), [ModelRef::new("openai", "gpt-99")]);
     assert!(settings.warnings[0].contains("gpt-99"));
 }
 
@@ -158,10 +170,17 @@ fn aliases_stand_for_models_tiers_lists_and_auto() {
     let settings = load_with(text, &[]).unwrap();
     let model = ModelRef::new("google", "gemini-3.5-flash");
     let targets: Vec<Target> = settings.aliases.iter().map(|alias| alias.target.clone()).collect();
-    assert_eq!(targets, [
-        Target::Tier(Tier::Light), Target::Auto, Target::Model(model.clone()), Target::List(vec![model.clone()]),
-        Target::Model(ModelRef::new("ollama", "x")), Target::Model(model),
-    ]);
+    assert_eq!(
+        targets,
+        [
+            Target::Tier(Tier::Light),
+            Target::Auto,
+            Target::Model(model.clone()),
+            Target::List(vec![model.clone()]),
+            Target::Model(ModelRef::new("ollama", "x")),
+            Target::Model(model),
+        ]
+    );
     assert!(settings.aliases[4].local_only);
 }
 

@@ -66,7 +66,8 @@ impl Client {
     /// Why this command and that daemon do not understand each other, if so.
     pub fn mismatch(&self) -> Option<String> {
         let (theirs, ours) = (&self.hello.version, env!("CARGO_PKG_VERSION"));
-        (self.hello.protocol != PROTOCOL).then(|| format!("the running routor is version {theirs} and this is {ours}; restart it: routor stop, routor serve"))
+        (self.hello.protocol != PROTOCOL)
+            .then(|| format!("the running routor is version {theirs} and this is {ours}; restart it: routor stop, routor serve"))
     }
 
     /// Says what is wanted.
@@ -96,5 +97,7 @@ async fn read_line<T: DeserializeOwned>(reader: &mut (impl AsyncBufReadExt + Unp
     if reader.read_line(&mut text).await? == 0 {
         return Ok(None);
     }
-    serde_json::from_str(&text).map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "what answers on routor's socket is not routor"))
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "what answers on routor's socket is not routor"))
 }

@@ -12,7 +12,7 @@ pub const PROTOCOL: u32 = 1;
 pub struct Hello {
     /// Always `routor`.
     pub hello: String,
-    /// [`PROTOCOL`] of the daemon.
+    /// The version of this protocol that the daemon speaks.
     pub protocol: u32,
     /// The daemon's version.
     pub version: String,

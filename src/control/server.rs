@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use interprocess::local_socket::ListenerOptions;
-use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::tokio::prelude::*;
+use interprocess::local_socket::tokio::{Listener, Stream};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,13 @@ struct Desk {
 }
 
 /// Serves the socket until `closing` is cancelled.
-pub async fn serve(listener: Listener, engine: Arc<Engine>, addresses: Vec<String>, orders: mpsc::Sender<Order>, closing: CancellationToken) {
+pub async fn serve(
+    listener: Listener,
+    engine: Arc<Engine>,
+    addresses: Vec<String>,
+    orders: mpsc::Sender<Order>,
+    closing: CancellationToken,
+) {
     let hello = Hello {
         hello: "routor".to_owned(),
         protocol: PROTOCOL,
@@ -91,7 +97,12 @@ pub fn bind(state: &State) -> io::Result<Listener> {
         let path = state.socket();
         match std::fs::symlink_metadata(&path) {
             Ok(about) if about.file_type().is_socket() => std::fs::remove_file(&path)?,
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is there and is not a socket; move it away", path.display()))),
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    format!("{} is there and is not a socket; move it away", path.display()),
+                ));
+            }
             Err(_) => {}
         }
     }

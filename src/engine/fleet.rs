@@ -107,11 +107,8 @@ impl Fleet {
     /// A snapshot for the settings. States of providers at the same address,
     /// and of models with the same name, are taken over from `before`.
     pub fn new(settings: Arc<Settings>, before: Option<&Fleet>) -> Self {
-        let providers: Vec<Arc<ProviderState>> = settings
-            .providers
-            .iter()
-            .map(|provider| before.and_then(|before| before.state_of(provider)).unwrap_or_default())
-            .collect();
+        let providers: Vec<Arc<ProviderState>> =
+            settings.providers.iter().map(|provider| before.and_then(|before| before.state_of(provider)).unwrap_or_default()).collect();
         let table = build_table(&settings, &providers);
         let mut models = HashMap::new();
         for (_, candidate) in table.candidates().filter(|(_, candidate)| candidate.in_pool) {
@@ -201,7 +198,8 @@ fn in_pool(state: &ProviderState) -> bool {
 }
 
 fn build_table(settings: &Settings, states: &[Arc<ProviderState>]) -> Table {
-    let checks: Vec<(Option<Checked>, bool)> = states.iter().map(|state| (state.checked().map(|(checked, _)| checked), in_pool(state))).collect();
+    let checks: Vec<(Option<Checked>, bool)> =
+        states.iter().map(|state| (state.checked().map(|(checked, _)| checked), in_pool(state))).collect();
     let members: Vec<Member<'_>> = settings
         .providers
         .iter()
@@ -271,7 +269,9 @@ impl Ticket {
         let mut provider = lock(&self.provider.breaker);
         match after.cool_provider {
             Some(wait) => provider.cool(now, wait),
-            None if after.blame_model && (self.provider_pass.is_probe() || failing && provider.view(now) == View::Ready) => provider.trip(now, policy),
+            None if after.blame_model && (self.provider_pass.is_probe() || failing && provider.view(now) == View::Ready) => {
+                provider.trip(now, policy)
+            }
             None => provider.returned(self.provider_pass, now),
         }
     }

@@ -73,7 +73,15 @@ enum End {
 }
 
 impl Relay {
-    pub(super) fn new(engine: &Arc<Engine>, fleet: &Arc<Fleet>, live: Box<Live>, report: Report, draft: Draft, fallback: bool, pace: Pace) -> Self {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        fleet: &Arc<Fleet>,
+        live: Box<Live>,
+        report: Report,
+        draft: Draft,
+        fallback: bool,
+        pace: Pace,
+    ) -> Self {
         Self {
             engine: Arc::clone(engine),
             fleet: Arc::clone(fleet),

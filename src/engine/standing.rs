@@ -126,7 +126,11 @@ impl Engine {
             let checked = engine.validator.check(provider, fleet.settings.validation.timeout).await;
             let rejected = checked.standing == Standing::Rejected;
             if rejected {
-                tracing::warn!("{}: the key is rejected; set {} anew and restart (or reload, for a key file)", provider.name, provider.key_source.as_deref().unwrap_or("it"));
+                tracing::warn!(
+                    "{}: the key is rejected; set {} anew and restart (or reload, for a key file)",
+                    provider.name,
+                    provider.key_source.as_deref().unwrap_or("it")
+                );
                 state.set_checked(checked, now_text());
             } else {
                 fleet.model(&label).cool(Instant::now(), REFUSED_MODEL);

@@ -22,15 +22,9 @@ mod tests {
     #[test]
     fn shares() {
         let secs = Duration::from_secs;
-        for (own, left, behind, wanted) in [
-            (30, 600, 4, 30),
-            (300, 600, 2, 300),
-            (600, 600, 2, 570),
-            (300, 40, 2, 13),
-            (300, 20, 0, 20),
-            (5, 20, 3, 5),
-            (300, 0, 3, 0),
-        ] {
+        for (own, left, behind, wanted) in
+            [(30, 600, 4, 30), (300, 600, 2, 300), (600, 600, 2, 570), (300, 40, 2, 13), (300, 20, 0, 20), (5, 20, 3, 5), (300, 0, 3, 0)]
+        {
             assert_eq!(share(secs(own), secs(left), behind).as_secs(), wanted, "{own} {left} {behind}");
         }
     }

@@ -240,24 +240,72 @@ mod tests {
 
     /// Status, class, body: what providers are known to answer.
     const KNOWN: &[(u16, Class, &str)] = &[
-        (401, Auth, r#"{"error":{"message":"Incorrect API key provided: sk-...","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#),
+        (
+            401,
+            Auth,
+            r#"{"error":{"message":"Incorrect API key provided: sk-...","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#,
+        ),
         (401, Auth, r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"},"request_id":"req_1"}"#),
-        (400, Auth, r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#),
-        (400, Auth, r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: gs***tF. You can obtain an API key from https://console.x.ai."}"#),
+        (
+            400,
+            Auth,
+            r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#,
+        ),
+        (
+            400,
+            Auth,
+            r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: gs***tF. You can obtain an API key from https://console.x.ai."}"#,
+        ),
         (401, Auth, "Authentication Fails"),
         (401, Auth, r#"{"error":{"type":"invalid_authentication_error","message":"Invalid Authentication"}}"#),
-        (401, Auth, r#"{"type":"error","error":{"type":"authorized_error","message":"login fail: Please carry the API secret key in the 'Authorization' field of the request header (1004)"}}"#),
+        (
+            401,
+            Auth,
+            r#"{"type":"error","error":{"type":"authorized_error","message":"login fail: Please carry the API secret key in the 'Authorization' field of the request header (1004)"}}"#,
+        ),
         (403, Auth, r#"{"status":403,"title":"Forbidden","detail":"Authorization failed"}"#),
         (401, Auth, "<html><head><title>401 Authorization Required</title></head></html>"),
         (401, Auth, r#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: model.request."}}"#),
-        (403, Forbidden, r#"{"error":{"message":"Country, region, or territory not supported","code":"unsupported_country_region_territory"}}"#),
-        (429, RateLimited, r#"{"error":{"message":"Rate limit reached for model x on tokens per minute (TPM): Limit 15000, Used 11972, Requested 4351. Please try again in 5.289s.","type":"tokens","code":"rate_limit_exceeded"}}"#),
-        (429, RateLimited, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]},{"retryDelay":"38s"}]}}"#),
-        (429, NoCredit, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}]}}"#),
-        (429, RateLimited, r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"service_tier_capacity_exceeded","code":"3505"}"#),
-        (413, ContextWindow, r#"{"error":{"message":"Request too large for model x on tokens per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again."}}"#),
-        (429, NoCredit, r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details","type":"insufficient_quota","code":"insufficient_quota"}}"#),
-        (400, NoCredit, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API"}}"#),
+        (
+            403,
+            Forbidden,
+            r#"{"error":{"message":"Country, region, or territory not supported","code":"unsupported_country_region_territory"}}"#,
+        ),
+        (
+            429,
+            RateLimited,
+            r#"{"error":{"message":"Rate limit reached for model x on tokens per minute (TPM): Limit 15000, Used 11972, Requested 4351. Please try again in 5.289s.","type":"tokens","code":"rate_limit_exceeded"}}"#,
+        ),
+        (
+            429,
+            RateLimited,
+            r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]},{"retryDelay":"38s"}]}}"#,
+        ),
+        (
+            429,
+            NoCredit,
+            r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}]}}"#,
+        ),
+        (
+            429,
+            RateLimited,
+            r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"service_tier_capacity_exceeded","code":"3505"}"#,
+        ),
+        (
+            413,
+            ContextWindow,
+            r#"{"error":{"message":"Request too large for model x on tokens per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again."}}"#,
+        ),
+        (
+            429,
+            NoCredit,
+            r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+        ),
+        (
+            400,
+            NoCredit,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API"}}"#,
+        ),
         (429, NoCredit, r#"{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}"#),
         (500, NoCredit, r#"{"type":"error","error":{"type":"api_error","message":"insufficient balance (1008)"},"request_id":"x"}"#),
         (429, NoCredit, r#"{"error":{"code":"1113","message":"Insufficient balance or no resource package. Please recharge."}}"#),
@@ -269,23 +317,47 @@ mod tests {
         (503, Overloaded, ""),
         (400, Overloaded, r#"{"detail":"Function id 'x': DEGRADED function cannot be invoked"}"#),
         (498, RateLimited, r#"{"error":{"code":"capacity_exceeded"}}"#),
-        (400, ContextWindow, r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","code":"context_length_exceeded"}}"#),
+        (
+            400,
+            ContextWindow,
+            r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","code":"context_length_exceeded"}}"#,
+        ),
         (400, ContextWindow, r#"{"error":{"message":"Your input exceeds the context window of this model"}}"#),
-        (400, ContextWindow, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 213462 tokens > 200000 maximum"}}"#),
-        (400, ContextWindow, r#"[{"error":{"code":400,"message":"The input token count (1196265) exceeds the maximum number of tokens allowed (1048575)"}}]"#),
+        (
+            400,
+            ContextWindow,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 213462 tokens > 200000 maximum"}}"#,
+        ),
+        (
+            400,
+            ContextWindow,
+            r#"[{"error":{"code":400,"message":"The input token count (1196265) exceeds the maximum number of tokens allowed (1048575)"}}]"#,
+        ),
         (400, ContextWindow, r#"{"error":"This model's maximum prompt length is 131072 but the request contains 537812 tokens"}"#),
         (400, ContextWindow, r#"{"error":{"message":"Please reduce the length of the messages or completion"}}"#),
-        (400, ContextWindow, r#"{"error":{"message":"This endpoint's maximum context length is 8192 tokens. However, you requested about 9000 tokens"}}"#),
+        (
+            400,
+            ContextWindow,
+            r#"{"error":{"message":"This endpoint's maximum context length is 8192 tokens. However, you requested about 9000 tokens"}}"#,
+        ),
         (400, ContextWindow, r#"{"message":"Prompt contains 9000 tokens, too large for model with 8192 maximum context length"}"#),
         (400, ContextWindow, r#"{"error":{"message":"Input token length too long"}}"#),
         (400, ContextWindow, r#"{"error":{"message":"Your request exceeded model token limit : 8192"}}"#),
         (400, ContextWindow, r#"{"error":{"message":"invalid params, context window exceeds limit"}}"#),
         (400, ContextWindow, r#"{"error":{"code":"1261","message":"Prompt exceeds max length"}}"#),
         (400, ContextWindow, r#"{"message":"Range of input length should be [1, 30720]"}"#),
-        (403, ContextWindow, r#"{"error":{"message":"Input token count + max_tokens parameter must be less than the context length of the model being queried."}}"#),
+        (
+            403,
+            ContextWindow,
+            r#"{"error":{"message":"Input token count + max_tokens parameter must be less than the context length of the model being queried."}}"#,
+        ),
         (400, ContextWindow, ""),
         (413, ContextWindow, ""),
-        (400, ContextWindow, r#"{"error":{"code":400,"message":"request (13392 tokens) exceeds the available context size (8192 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":13392,"n_ctx":8192}}"#),
+        (
+            400,
+            ContextWindow,
+            r#"{"error":{"code":400,"message":"request (13392 tokens) exceeds the available context size (8192 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":13392,"n_ctx":8192}}"#,
+        ),
         (400, ContextWindow, r#"{"error":"the input length exceeds the context length"}"#),
         (400, ContextWindow, r#"{"error":{"message":"prompt token count of 9000 exceeds the limit of 8192"}}"#),
         (400, ContextWindow, r#"{"error":"the number of tokens to keep from the initial prompt is greater than the context length"}"#),
@@ -296,9 +368,21 @@ mod tests {
         (404, ModelGone, r#"{"status":404,"title":"Not Found","detail":"Function 'x': Not found for account 'y'"}"#),
         (404, ModelGone, r#"{"error":{"message":"No endpoints found for x"}}"#),
         (410, ModelGone, ""),
-        (400, ModelGone, r#"{"error":{"message":"The model `x` has been decommissioned and is no longer supported.","code":"model_decommissioned"}}"#),
-        (400, ContentFilter, r#"{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy","type":null,"param":"prompt","code":"content_filter","status":400}}"#),
-        (400, ContentFilter, r#"{"error":{"type":"content_filter","message":"The request was rejected because it was considered high risk"}}"#),
+        (
+            400,
+            ModelGone,
+            r#"{"error":{"message":"The model `x` has been decommissioned and is no longer supported.","code":"model_decommissioned"}}"#,
+        ),
+        (
+            400,
+            ContentFilter,
+            r#"{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy","type":null,"param":"prompt","code":"content_filter","status":400}}"#,
+        ),
+        (
+            400,
+            ContentFilter,
+            r#"{"error":{"type":"content_filter","message":"The request was rejected because it was considered high risk"}}"#,
+        ),
         (400, ContentFilter, r#"{"code":"data_inspection_failed"}"#),
         (403, ContentFilter, r#"{"error":{"code":403,"message":"Your input was flagged by moderation","metadata":{"reasons":["x"]}}}"#),
         (400, BadRequest, r#"{"error":{"message":"Unrecognized request argument supplied: foo","type":"invalid_request_error"}}"#),
@@ -342,7 +426,9 @@ mod tests {
 
     #[test]
     fn a_key_with_too_few_rights_is_not_a_bad_key() {
-        let scopes = ErrorText::read(br#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: model.request."}}"#);
+        let scopes = ErrorText::read(
+            br#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: model.request."}}"#,
+        );
         assert!(!blames_key(&scopes));
         assert!(blames_key(&ErrorText::read(br#"{"error":{"code":"invalid_api_key"}}"#)));
     }

@@ -39,7 +39,8 @@ pub fn retry_hint(headers: &HeaderMap, body: &ErrorText, now: SystemTime) -> Opt
     let after = || text("retry-after").and_then(|value| seconds(value).or_else(|| until_date(value, now)));
     let reset = || {
         let names = ["x-ratelimit-reset-after", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens", "x-ratelimit-reset"];
-        let anthropic = headers.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-ratelimit-") && name.as_str().ends_with("-reset"));
+        let anthropic =
+            headers.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-ratelimit-") && name.as_str().ends_with("-reset"));
         let anthropic = anthropic.filter_map(|(_, value)| value.to_str().ok());
         names.iter().filter_map(|name| text(name)).chain(anthropic).filter_map(|value| reset_value(value, now)).reduce(f64::max)
     };
@@ -93,8 +94,7 @@ fn retry_info(body: &ErrorText) -> Option<f64> {
 
 /// "try again in 5.289s", "retry in 38.9s", "reset after 2h10m5s".
 fn prose(text: &str) -> Option<f64> {
-    const LEADS: [&str; 7] =
-        ["try again in ", "retry in ", "retry after ", "reset after ", "resets in ", "reset in ", "available in "];
+    const LEADS: [&str; 7] = ["try again in ", "retry in ", "retry after ", "reset after ", "resets in ", "reset in ", "available in "];
     LEADS.iter().find_map(|lead| {
         let (_, rest) = text.split_once(lead)?;
         let (wait, rest) = spelled(rest).or_else(|| {
@@ -103,7 +103,13 @@ fn prose(text: &str) -> Option<f64> {
             seconds(number.trim_end_matches('.')).map(|wait| (wait, rest))
         })?;
         let unit = rest.trim_start();
-        let scale = if unit.starts_with("minute") { 60.0 } else if unit.starts_with("hour") { 3600.0 } else { 1.0 };
+        let scale = if unit.starts_with("minute") {
+            60.0
+        } else if unit.starts_with("hour") {
+            3600.0
+        } else {
+            1.0
+        };
         Some(wait * scale)
     })
 }
@@ -189,7 +195,10 @@ mod tests {
             (r#"{"error":{"message":"Your quota will reset after 2h10m5s."}}"#, 7_805_000),
             (r#"{"error":{"message":"please try again in 20 seconds"}}"#, 20_000),
             (r#"{"error":{"message":"please retry after 3 minutes"}}"#, 180_000),
-            (r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"45.837906927s"}]}}"#, 45_837),
+            (
+                r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"45.837906927s"}]}}"#,
+                45_837,
+            ),
         ] {
             assert_eq!(with_body(body).map(|wait| wait.as_millis()), Some(wanted), "{body}");
         }

@@ -91,9 +91,22 @@ mod tests {
     use super::*;
 
     const ALL: [Class; 16] = [
-        Class::Ok, Class::Network, Class::Timeout, Class::ServerError, Class::Overloaded, Class::RateLimited, Class::NoCredit,
-        Class::Auth, Class::Forbidden, Class::ModelGone, Class::ContextWindow, Class::Garbled, Class::Truncated,
-        Class::ContentFilter, Class::BadRequest, Class::ClientClosed,
+        Class::Ok,
+        Class::Network,
+        Class::Timeout,
+        Class::ServerError,
+        Class::Overloaded,
+        Class::RateLimited,
+        Class::NoCredit,
+        Class::Auth,
+        Class::Forbidden,
+        Class::ModelGone,
+        Class::ContextWindow,
+        Class::Garbled,
+        Class::Truncated,
+        Class::ContentFilter,
+        Class::BadRequest,
+        Class::ClientClosed,
     ];
 
     #[test]
@@ -108,7 +121,9 @@ mod tests {
 
     #[test]
     fn nobody_is_blamed_for_the_caller_or_for_load() {
-        for class in [Class::RateLimited, Class::NoCredit, Class::ContextWindow, Class::ContentFilter, Class::BadRequest, Class::ClientClosed] {
+        for class in
+            [Class::RateLimited, Class::NoCredit, Class::ContextWindow, Class::ContentFilter, Class::BadRequest, Class::ClientClosed]
+        {
             assert_eq!(aftermath(class, None).health, None, "{class}");
             assert!(!aftermath(class, None).blame_model, "{class}");
         }

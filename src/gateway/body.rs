@@ -72,7 +72,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiError> {
     let too_large = || {
         let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", format!("the request body is larger than {limit} (server.max_body)"))
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            format!("the request body is larger than {limit} (server.max_body)"),
+        )
     };
     let expected = body.size_hint().lower();
     if expected > most {
@@ -85,10 +89,20 @@ pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiErro
         let frame = match timeout_at(deadline, std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(problem))) => {
-                return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", format!("the request body could not be read: {problem}")));
+                return Err(ApiError::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_request_error",
+                    format!("the request body could not be read: {problem}"),
+                ));
             }
             Ok(None) => break,
-            Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request body did not arrive within 2 minutes")),
+            Err(_) => {
+                return Err(ApiError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request_timeout",
+                    "the request body did not arrive within 2 minutes",
+                ));
+            }
         };
         let Ok(bytes) = frame.into_data() else { continue };
         let have = joined.len() + collected.as_ref().map_or(0, Bytes::len);

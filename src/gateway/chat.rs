@@ -18,7 +18,13 @@ use crate::wire::parse;
 
 /// Reads the request, asks the engine, writes the answer. When the caller
 /// leaves, this future is dropped, and everything under it.
-pub(super) async fn complete(gateway: &Gateway, server: &Server, headers: &HeaderMap, body: Incoming, id: String) -> Result<Response<Out>, ApiError> {
+pub(super) async fn complete(
+    gateway: &Gateway,
+    server: &Server,
+    headers: &HeaderMap,
+    body: Incoming,
+    id: String,
+) -> Result<Response<Out>, ApiError> {
     let bytes = body::read(body, server.max_body).await?;
     let mut draft = Draft::open(gateway.engine.journal(), id);
     let ask = match parse(bytes) {

@@ -37,7 +37,13 @@ pub(super) struct Clocks {
 impl Clocks {
     pub fn new() -> Arc<Self> {
         let off = || AtomicU64::new(0);
-        Arc::new(Self { began: Instant::now(), busy: AtomicUsize::new(0), head_since: off(), idle_since: AtomicU64::new(1), stalled_since: off() })
+        Arc::new(Self {
+            began: Instant::now(),
+            busy: AtomicUsize::new(0),
+            head_since: off(),
+            idle_since: AtomicU64::new(1),
+            stalled_since: off(),
+        })
     }
 
     fn now(&self) -> u64 {

@@ -69,7 +69,11 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::UnknownModel { name, near } => {
-                let hint = if near.is_empty() { "GET /v1/models lists what there is".to_owned() } else { format!("did you mean {}?", near.join(", ")) };
+                let hint = if near.is_empty() {
+                    "GET /v1/models lists what there is".to_owned()
+                } else {
+                    format!("did you mean {}?", near.join(", "))
+                };
                 let name = crate::redact::printable(&name, 200);
                 let message = format!("there is no model `{name}`; {hint}");
                 Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }

@@ -39,7 +39,9 @@ fn check_host<'a>(visit: Visit<'a>, server: &Server) -> Result<&'a str, ApiError
     let name = host_name(text);
     let known = name.is_some_and(|name| {
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        let listens = |address: IpAddr| address == visit.local || server.listen.required.iter().any(|listen| listen.ip() == address && !address.is_unspecified());
+        let listens = |address: IpAddr| {
+            address == visit.local || server.listen.required.iter().any(|listen| listen.ip() == address && !address.is_unspecified())
+        };
         ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| own.eq_ignore_ascii_case(name))
             || address.is_some_and(listens)
             || server.allow_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
@@ -147,7 +149,9 @@ mod tests {
     }
 
     fn try_with(headers: &[(&'static str, &str)], method: Method, path: &str) -> bool {
-        let server = server("[server]\nallow_hosts = [\"host.docker.internal\"]\nallow_origins = [\"https://app.example\"]\nlisten = \"192.168.7.7:4117\"\n");
+        let server = server(
+            "[server]\nallow_hosts = [\"host.docker.internal\"]\nallow_origins = [\"https://app.example\"]\nlisten = \"192.168.7.7:4117\"\n",
+        );
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());

@@ -11,7 +11,7 @@ mod reply;
 mod routes;
 mod server;
 
+pub use body::Out;
 pub use error::{ALL_FAILED, ApiError};
 pub use reply::into_response;
-pub use body::Out;
 pub use server::{Bound, Gateway, Listeners};

@@ -11,9 +11,25 @@ use crate::engine::{Reply, Routed};
 /// Headers of a provider that never reach the caller, beside whole families
 /// ([`is_private`]) and what `Connection` names.
 const LEFT_OUT: [&str; 19] = [
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "content-length", "set-cookie", "set-cookie2", "server", "alt-svc", "x-request-id",
-    "x-should-retry", "location", "clear-site-data", "strict-transport-security",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "set-cookie",
+    "set-cookie2",
+    "server",
+    "alt-svc",
+    "x-request-id",
+    "x-should-retry",
+    "location",
+    "clear-site-data",
+    "strict-transport-security",
 ];
 
 fn is_private(name: &str) -> bool {
@@ -26,7 +42,11 @@ pub fn into_response(reply: Reply, debug: bool) -> Response<Out> {
         Reply::Whole { status, headers, body, routed } => respond(status, headers, Out::full(body), debug.then_some(&routed)),
         Reply::Stream { status, headers, relay, routed } => respond(status, headers, Out::relay(relay), debug.then_some(&routed)),
         Reply::AllFailed { attempts, retry_after, too_long, routed } => {
-            let mut response = if too_long { too_long_error().into_response() } else { error::all_failed(debug.then_some(attempts.as_slice()), retry_after) };
+            let mut response = if too_long {
+                too_long_error().into_response()
+            } else {
+                error::all_failed(debug.then_some(attempts.as_slice()), retry_after)
+            };
             if debug {
                 add_routing(response.headers_mut(), &routed);
             }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderMap, HeaderValue, VARY};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderMap, HeaderValue, VARY,
+};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -19,8 +21,22 @@ const ROUTES: [&str; 5] = ["POST /v1/chat/completions", "GET /v1/models", "GET /
 /// Routes that OpenAI's and Anthropic's clients may ask for and that are not
 /// there, and routor's own that are to come.
 const NOT_YET: [&str; 16] = [
-    "/v1/responses", "/v1/messages", "/v1/complete", "/v1/completions", "/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations",
-    "/v1/files", "/v1/batches", "/v1/fine_tuning", "/v1/assistants", "/v1/routing/debug", "/metrics", "/dashboard", "/api/",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/complete",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/images",
+    "/v1/audio",
+    "/v1/moderations",
+    "/v1/files",
+    "/v1/batches",
+    "/v1/fine_tuning",
+    "/v1/assistants",
+    "/v1/routing/debug",
+    "/metrics",
+    "/dashboard",
+    "/api/",
 ];
 
 /// Answers one request. Nothing is read of it before the guards have passed it.
@@ -32,7 +48,11 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
     let visit = Visit { method: &head.method, path: head.uri.path(), headers: &head.headers, local };
     let mut origin = None;
     let admitted = if head.uri.authority().is_some() {
-        Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", "routor is not a forward proxy; ask for a path such as /v1/chat/completions"))
+        Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "routor is not a forward proxy; ask for a path such as /v1/chat/completions",
+        ))
     } else {
         guards::admit(visit, server)
     };
@@ -40,11 +60,7 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
         Err(error) => Err(error),
         Ok(allowed) => {
             origin = allowed.map(str::to_owned);
-            if guards::is_preflight(visit) {
-                preflight(allowed.is_some())
-            } else {
-                route(gateway, &fleet, visit, body, &id).await
-            }
+            if guards::is_preflight(visit) { preflight(allowed.is_some()) } else { route(gateway, &fleet, visit, body, &id).await }
         }
     };
     let mut response = answer.unwrap_or_else(ApiError::into_response);
@@ -52,7 +68,13 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
     response
 }
 
-async fn route(gateway: &Gateway, fleet: &crate::engine::Fleet, visit: Visit<'_>, body: Incoming, id: &str) -> Result<Response<Out>, ApiError> {
+async fn route(
+    gateway: &Gateway,
+    fleet: &crate::engine::Fleet,
+    visit: Visit<'_>,
+    body: Incoming,
+    id: &str,
+) -> Result<Response<Out>, ApiError> {
     let server = &fleet.settings.server;
     let get = matches!(*visit.method, Method::GET | Method::HEAD);
     match visit.path {
@@ -84,7 +106,9 @@ fn nowhere(method: &Method, path: &str) -> ApiError {
     match path {
         "/v1/chat/completions" => wrong_method(method, path, "POST"),
         "/v1/models" | "/health" | "/ready" | "/" => wrong_method(method, path, "GET"),
-        "/chat/completions" | "/models" => ApiError::not_found(format!("there is nothing at {path}; the base URL ends in /v1, so this is /v1{path}")),
+        "/chat/completions" | "/models" => {
+            ApiError::not_found(format!("there is nothing at {path}; the base URL ends in /v1, so this is /v1{path}"))
+        }
         _ if NOT_YET.iter().any(|start| path.starts_with(start)) => {
             ApiError::not_found(format!("routor does not have {} yet; it has {}", shown(path), ROUTES.join(", ")))
         }

@@ -189,5 +189,8 @@ fn unmapped(address: IpAddr) -> IpAddr {
 
 /// Whether accepting failed for a reason that concerns that connection alone.
 fn is_the_connections(problem: &io::Error) -> bool {
-    matches!(problem.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted)
+    matches!(
+        problem.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
+    )
 }

@@ -154,8 +154,14 @@ impl Store {
                 for (n, record) in batch {
                     let text = serde_json::to_string(record).unwrap_or_default();
                     insert.execute(params![
-                        writer, n, time_millis(&record.time), record.id, record.outcome.name(),
-                        had_fallback(record), touched(record), text
+                        writer,
+                        n,
+                        time_millis(&record.time),
+                        record.id,
+                        record.outcome.name(),
+                        had_fallback(record),
+                        touched(record),
+                        text
                     ])?;
                 }
             }
@@ -292,7 +298,10 @@ impl Query {
         let provider = |name: &String| record.attempts.iter().any(|attempt| attempt.provider == *name);
         let model = |name: &String| {
             record.model == *name
-                || record.attempts.iter().any(|attempt| attempt.model == *name || format!("{}/{}", attempt.provider, attempt.model) == *name)
+                || record
+                    .attempts
+                    .iter()
+                    .any(|attempt| attempt.model == *name || format!("{}/{}", attempt.provider, attempt.model) == *name)
         };
         (!self.fallback || had_fallback(record))
             && (!self.failed || matches!(record.outcome, Outcome::Failed | Outcome::Partial))

@@ -258,7 +258,10 @@ mod tests {
 
     #[test]
     fn local_models_fill_the_tiers_only_when_nothing_else_is_there() {
-        assert_eq!(chain(&table("", &["ollama"]), &ask_for("auto")).unwrap().iter().filter(|label| label.starts_with("ollama/")).count(), 3);
+        assert_eq!(
+            chain(&table("", &["ollama"]), &ask_for("auto")).unwrap().iter().filter(|label| label.starts_with("ollama/")).count(),
+            3
+        );
         let mixed = chain(&table("", &["google", "ollama"]), &ask_for("auto")).unwrap();
         assert!(mixed.iter().all(|label| !label.starts_with("ollama/")), "{mixed:?}");
         assert_eq!(chain(&table("", &["google", "ollama"]), &ask_for("ollama/qwen3.5")).unwrap()[0], "ollama/qwen3.5");

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::catalog::{Capability, Facts, ModelRef, Tier};
+use crate::catalog::{Capability, Facts, ModelRef, PerTier, Tier};
 use crate::config::{Alias, Settings, Target};
 
 /// A model's place in [`Table::candidates`].
@@ -77,7 +77,7 @@ pub(super) struct Nickname {
 #[derive(Debug, Default)]
 pub struct Table {
     pub(super) candidates: Vec<Candidate>,
-    pub(super) tiers: [TierChain; Tier::COUNT],
+    pub(super) tiers: PerTier<TierChain>,
     pub(super) aliases: HashMap<String, Nickname>,
     /// `provider/model` and bare names.
     pub(super) names: HashMap<String, Vec<CandidateId>>,
@@ -111,7 +111,7 @@ impl Table {
 
     /// The chain of a tier, borrowed if it has none of its own.
     pub fn tier(&self, tier: Tier) -> &TierChain {
-        &self.tiers[tier.index()]
+        self.tiers.get(tier)
     }
 
     /// The names of the aliases that can be asked for, in the order of the file.
@@ -176,35 +176,30 @@ impl Table {
         self.candidates.push(candidate);
     }
 
-    fn tier_chains(&self, settings: &Settings) -> [TierChain; Tier::COUNT] {
-        let mut own: [Vec<CandidateId>; Tier::COUNT] = std::array::from_fn(|at| self.own_chain(settings, at));
+    fn tier_chains(&self, settings: &Settings) -> PerTier<TierChain> {
+        let mut own = PerTier::from_fn(|tier| self.own_chain(settings, tier));
         if own.iter().all(Vec::is_empty) {
-            own = std::array::from_fn(|at| self.filled_chain(Tier::ALL.get(at).copied()));
+            own = PerTier::from_fn(|tier| self.filled_chain(tier));
         }
-        std::array::from_fn(|at| {
-            let chain = own.get(at).cloned().unwrap_or_default();
-            let tier = Tier::ALL.get(at).copied();
-            let lender = tier.filter(|_| chain.is_empty()).into_iter().flat_map(Tier::borrow_order);
-            match lender.into_iter().find(|lender| !own[lender.index()].is_empty()) {
-                Some(lender) => TierChain { chain: own[lender.index()].clone(), borrowed_from: Some(lender) },
-                None => TierChain { chain, borrowed_from: None },
-            }
+        PerTier::from_fn(|tier| {
+            let lenders = std::iter::once(tier).chain(tier.borrow_order());
+            let lender = lenders.into_iter().find(|lender| !own.get(*lender).is_empty()).unwrap_or(tier);
+            TierChain { chain: own.get(lender).clone(), borrowed_from: (lender != tier).then_some(lender) }
         })
     }
 
     /// The tier's list, with what is in the pool. To a built-in list the
     /// models are added that the file puts into this tier.
-    fn own_chain(&self, settings: &Settings, at: usize) -> Vec<CandidateId> {
+    fn own_chain(&self, settings: &Settings, tier: Tier) -> Vec<CandidateId> {
         let mut chain = Vec::new();
-        let listed = settings.tiers.get(at).into_iter().flatten();
-        for model in listed {
+        for model in settings.tiers.get(tier) {
             let ids = self.names.get(&model.to_string()).into_iter().flatten();
             ids.for_each(|id| self.append(&mut chain, *id));
         }
-        if settings.tiers_set.get(at) == Some(&false) {
+        if !settings.tiers_set.get(tier) {
             let of_the_file = settings.model_timeouts.iter().map(|(model, _)| model.to_string());
             for id in of_the_file.filter_map(|label| self.names.get(&label)).flatten() {
-                if self.candidate(*id).is_some_and(|candidate| candidate.facts.tier == Tier::ALL.get(at).copied()) {
+                if self.candidate(*id).is_some_and(|candidate| candidate.facts.tier == Some(tier)) {
                     self.append(&mut chain, *id);
                 }
             }
@@ -214,11 +209,11 @@ impl Table {
 
     /// A chain from whatever the pool has, those of this tier first: for a
     /// pool of which no tier's list knows anything.
-    fn filled_chain(&self, tier: Option<Tier>) -> Vec<CandidateId> {
+    fn filled_chain(&self, tier: Tier) -> Vec<CandidateId> {
         /// More candidates than this are not a chain but a catalogue.
         const MOST: usize = 8;
         let mut ids: Vec<CandidateId> = self.candidates().filter(|(_, candidate)| candidate.in_pool).map(|(id, _)| id).collect();
-        ids.sort_by_key(|id| self.candidate(*id).is_none_or(|candidate| candidate.facts.tier != tier));
+        ids.sort_by_key(|id| self.candidate(*id).is_none_or(|candidate| candidate.facts.tier != Some(tier)));
         ids.truncate(MOST);
         ids
     }

@@ -173,7 +173,10 @@ fn died_idle(problem: &legacy::Error) -> bool {
     let unanswered = causes(problem).any(|cause| {
         let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|problem| problem.is_incomplete_message() || problem.is_canceled());
         let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| {
-            matches!(problem.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionAborted)
+            matches!(
+                problem.kind(),
+                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionAborted
+            )
         });
         closed || reset
     });
@@ -184,7 +187,9 @@ fn died_idle(problem: &legacy::Error) -> bool {
 fn broken(problem: &legacy::Error) -> Failure {
     let mut words = Vec::new();
     for cause in causes(problem) {
-        if cause.is::<ConnectTimeout>() || cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut) {
+        if cause.is::<ConnectTimeout>()
+            || cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut)
+        {
             return Failure::new(Class::Timeout, "no connection in time");
         }
         words.push(cause.to_string());

@@ -87,12 +87,13 @@ fn secure<C>(inner: C, target: &Uri) -> HttpsConnector<C> {
     HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_all_versions().wrap_connector(inner)
 }
 
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Boxed>> + Send>>;
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Connector {
     type Response = Stream;
     type Error = Boxed;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Boxed>> + Send>>;
+    type Future = Connecting<Stream>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
         match &mut self.route {
@@ -103,7 +104,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let timeout = self.timeout;
-        let connecting: Pin<Box<dyn Future<Output = Result<MaybeHttpsStream<TokioIo<TcpStream>>, Boxed>> + Send>> = match &mut self.route {
+        let connecting: Connecting<MaybeHttpsStream<TokioIo<TcpStream>>> = match &mut self.route {
             Route::Direct(route) => Box::pin(route.call(target)),
             Route::Proxied(route) => Box::pin(route.call(target)),
         };

@@ -15,7 +15,13 @@ pub(super) fn translate(ask: &Ask, dialect: &Dialect, facts: &Facts) -> Pieces {
             return Edit::Drop;
         }
         match dialect.max_tokens_field.as_deref() {
-            Some(wanted) if LIMITS.contains(&name) && name != wanted => if both { Edit::Drop } else { Edit::Rename(wanted) },
+            Some(wanted) if LIMITS.contains(&name) && name != wanted => {
+                if both {
+                    Edit::Drop
+                } else {
+                    Edit::Rename(wanted)
+                }
+            }
             _ => Edit::Keep,
         }
     })

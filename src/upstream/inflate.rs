@@ -26,8 +26,9 @@ pub(super) fn inflate(headers: &mut HeaderMap, body: Bytes, most: usize) -> Resu
         b"identity" | b"" => Ok(body),
         b"gzip" | b"x-gzip" => read(flate2::read::MultiGzDecoder::new(&body[..]), most),
         // "deflate" is zlib by the book, and raw with some servers.
-        b"deflate" => read(flate2::read::ZlibDecoder::new(&body[..]), most)
-            .or_else(|_| read(flate2::read::DeflateDecoder::new(&body[..]), most)),
+        b"deflate" => {
+            read(flate2::read::ZlibDecoder::new(&body[..]), most).or_else(|_| read(flate2::read::DeflateDecoder::new(&body[..]), most))
+        }
         _ => Err(Undecodable("coded in a way that was not asked for")),
     }
 }

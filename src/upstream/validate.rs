@@ -194,7 +194,9 @@ fn judge(provider: &Provider, status: StatusCode, headers: &HeaderMap, body: &[u
     match code {
         200..=299 => accepted(provider, body, &text, keyless, code),
         _ if class == Class::NoCredit => result(Standing::NoCredit, "the key is good, but there is no credit behind it"),
-        401 if blames_key(&text) || !text.says(&["missing scopes"]) && !text.says(&["insufficient permission"]) => result(Standing::Rejected, bad_key),
+        401 if blames_key(&text) || !text.says(&["missing scopes"]) && !text.says(&["insufficient permission"]) => {
+            result(Standing::Rejected, bad_key)
+        }
         401 => result(Standing::Unverified, "the key exists but may not list models (limited scope)"),
         400 | 403 if blames_key(&text) && !ping.only_401 => result(Standing::Rejected, bad_key),
         500.. => result(Standing::Unreachable, &format!("status {code}")),
@@ -272,7 +274,11 @@ mod tests {
             key_file: &|_| Err(String::new()),
             catalog: crate::catalog::builtin(),
         };
-        let text = if key { "[providers.x]\nbase_url = \"https://x.example/v1\"\napi_key_env = \"K\"\n" } else { "[providers.x]\nbase_url = \"https://x.example/v1\"\n" };
+        let text = if key {
+            "[providers.x]\nbase_url = \"https://x.example/v1\"\napi_key_env = \"K\"\n"
+        } else {
+            "[providers.x]\nbase_url = \"https://x.example/v1\"\n"
+        };
         let settings = load(Some((std::path::Path::new("t"), text)), None, &around).unwrap();
         let mut provider = settings.providers.into_iter().find(|provider| provider.name == "x").unwrap();
         provider.ping = ping;
@@ -298,7 +304,11 @@ mod tests {
             (200, r#"{"base_resp":{"status_code":1004,"status_msg":"login fail"}}"#, Rejected),
             (401, "", Rejected),
             (401, "<html>401 Authorization Required</html>", Rejected),
-            (401, r#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: model.request."}}"#, Unverified),
+            (
+                401,
+                r#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: model.request."}}"#,
+                Unverified,
+            ),
             (400, r#"[{"error":{"details":[{"reason":"API_KEY_INVALID"}]}}]"#, Rejected),
             (400, r#"{"code":"x","error":"Incorrect API key provided: gs***tF"}"#, Rejected),
             (400, r#"{"error":"something else"}"#, Unverified),

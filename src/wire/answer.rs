@@ -118,8 +118,16 @@ struct Delta<'a> {
 impl Delta<'_> {
     fn says_something(&self) -> bool {
         let parts = [
-            self.content, self.reasoning_content, self.reasoning, self.reasoning_details, self.thinking,
-            self.refusal, self.tool_calls, self.function_call, self.audio, self.images,
+            self.content,
+            self.reasoning_content,
+            self.reasoning,
+            self.reasoning_details,
+            self.thinking,
+            self.refusal,
+            self.tool_calls,
+            self.function_call,
+            self.audio,
+            self.images,
         ];
         parts.into_iter().any(is_filled)
     }
@@ -128,7 +136,9 @@ impl Delta<'_> {
 /// Whether a value is there and neither null, false nor empty.
 fn is_filled(value: Option<&RawValue>) -> bool {
     let Some(text) = value.map(RawValue::get) else { return false };
-    let empty_inside = |open, close| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close)).is_some_and(|inside: &str| inside.trim().is_empty());
+    let empty_inside = |open, close| {
+        text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close)).is_some_and(|inside: &str| inside.trim().is_empty())
+    };
     !matches!(text, "null" | "false" | "\"\"") && !empty_inside('[', ']') && !empty_inside('{', '}')
 }
 
@@ -168,7 +178,9 @@ pub fn read_answer(body: &[u8]) -> Answer {
         return Answer::Garbled("an answer without choices");
     }
     match answer.choices() {
-        Some(choices) if choices.iter().any(|choice| choice.message.is_some() || choice.text.is_some()) => Answer::Completion(answer.usage()),
+        Some(choices) if choices.iter().any(|choice| choice.message.is_some() || choice.text.is_some()) => {
+            Answer::Completion(answer.usage())
+        }
         Some(_) => Answer::Garbled("choices without a message"),
         None => Answer::Garbled("choices of an unknown form"),
     }
@@ -185,9 +197,9 @@ pub fn read_chunk(data: &[u8]) -> (Chunk, Usage) {
     }
     let choices = body.choices().unwrap_or_default();
     let finish = choices.iter().find_map(|choice| choice.finish_reason.as_deref());
-    let content = choices.iter().any(|choice| {
-        choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message)
-    });
+    let content = choices
+        .iter()
+        .any(|choice| choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message));
     let chunk = match finish {
         Some("error" | "network_error") => Chunk::BadFinish,
         _ if content => Chunk::Content { finished: finish.is_some() },
@@ -203,27 +215,51 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        let completion = br#"{"choices":[{"message":{"content":null,"tool_calls":[1]}}],"usage":{"prompt_tokens":3,"completion_tokens":-4}}"#;
+        let completion =
+            br#"{"choices":[{"message":{"content":null,"tool_calls":[1]}}],"usage":{"prompt_tokens":3,"completion_tokens":-4}}"#;
         assert_eq!(read_answer(completion), Answer::Completion(Usage { prompt: Some(3), completion: None }));
-        for body in [&br#"{"error":{"message":"x"}}"#[..], br#"{"error":"text"}"#, br#"{"base_resp":{"status_code":1008}}"#, br#"{"type":"error"}"#] {
+        for body in
+            [&br#"{"error":{"message":"x"}}"#[..], br#"{"error":"text"}"#, br#"{"base_resp":{"status_code":1008}}"#, br#"{"type":"error"}"#]
+        {
             assert_eq!(read_answer(body), Answer::Error);
         }
-        for body in [&b""[..], b" ", b"{}", b"null", b"[]", b"<html>", br#"{"choices":[]}"#, br#"{"choices":[{}]}"#, br#"{"choices":7}"#, b"{\"choices\":[1"] {
+        for body in [
+            &b""[..],
+            b" ",
+            b"{}",
+            b"null",
+            b"[]",
+            b"<html>",
+            br#"{"choices":[]}"#,
+            br#"{"choices":[{}]}"#,
+            br#"{"choices":7}"#,
+            b"{\"choices\":[1",
+        ] {
             assert!(matches!(read_answer(body), Answer::Garbled(_)), "{}", String::from_utf8_lossy(body));
         }
-        assert!(matches!(read_answer(br#"{"error":null,"choices":[{"message":{}}],"usage":{"prompt_tokens":1e400}}"#), Answer::Completion(_)));
+        assert!(matches!(
+            read_answer(br#"{"error":null,"choices":[{"message":{}}],"usage":{"prompt_tokens":1e400}}"#),
+            Answer::Completion(_)
+        ));
     }
 
     #[test]
     fn chunks_are_told_apart() {
         let delta = |inside: &str| format!(r#"{{"choices":[{{"index":0,"delta":{inside},"finish_reason":null}}]}}"#);
         for inside in [
-            r#"{"content":"x"}"#, r#"{"content":" "}"#, r#"{"reasoning":"x"}"#, r#"{"reasoning_content":"\n"}"#,
-            r#"{"tool_calls":[{"index":0}]}"#, r#"{"refusal":"no"}"#, r#"{"content":[{"type":"text"}]}"#,
+            r#"{"content":"x"}"#,
+            r#"{"content":" "}"#,
+            r#"{"reasoning":"x"}"#,
+            r#"{"reasoning_content":"\n"}"#,
+            r#"{"tool_calls":[{"index":0}]}"#,
+            r#"{"refusal":"no"}"#,
+            r#"{"content":[{"type":"text"}]}"#,
         ] {
             assert_eq!(read_chunk(delta(inside).as_bytes()).0, Chunk::Content { finished: false }, "{inside}");
         }
-        for inside in [r#"{"role":"assistant"}"#, r#"{"role":"assistant","content":""}"#, r#"{"content":null,"tool_calls":[]}"#, "{}", "null"] {
+        for inside in
+            [r#"{"role":"assistant"}"#, r#"{"role":"assistant","content":""}"#, r#"{"content":null,"tool_calls":[]}"#, "{}", "null"]
+        {
             assert_eq!(read_chunk(delta(inside).as_bytes()).0, Chunk::Nothing, "{inside}");
         }
         for (data, wanted) in [

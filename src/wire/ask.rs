@@ -226,7 +226,10 @@ impl Wishes {
 
     fn check(&self) -> Result<(), Fault> {
         if self.profile == Profile::Tier && self.tier.is_none() {
-            return Err(Fault::new("routor_tier", "\"routor_profile\" is \"tier\", so \"routor_tier\" must name one: NANO, SIMPLE, LIGHT, STANDARD, COMPLEX"));
+            return Err(Fault::new(
+                "routor_tier",
+                "\"routor_profile\" is \"tier\", so \"routor_tier\" must name one: NANO, SIMPLE, LIGHT, STANDARD, COMPLEX",
+            ));
         }
         match (self.floor, self.ceiling) {
             (Some(floor), Some(ceiling)) if floor > ceiling => Err(Fault::new(

@@ -207,7 +207,10 @@ mod tests {
             (r#"{"model":"x","d":1,"messages":[1]}"#, r#"{"model":"m\"1","messages":[1]}"#),
             (r#"{"model":"x","messages":[1],"d":1}"#, r#"{"model":"m\"1","messages":[1]}"#),
             (r#"{"model":"x","messages":[1] , "d1":1 , "d2":{"a":[2]} }"#, r#"{"model":"m\"1","messages":[1]  }"#),
-            (r#"{"d1":1,"d2":2,"model":"x","d3":3,"d4":4,"messages":[1],"d5":5,"routor_tier":"LIGHT","d6":6}"#, r#"{"model":"m\"1","messages":[1]}"#),
+            (
+                r#"{"d1":1,"d2":2,"model":"x","d3":3,"d4":4,"messages":[1],"d5":5,"routor_tier":"LIGHT","d6":6}"#,
+                r#"{"model":"m\"1","messages":[1]}"#,
+            ),
         ] {
             assert_eq!(changed(text, drop), wanted, "{text}");
         }
@@ -216,7 +219,10 @@ mod tests {
     #[test]
     fn fields_are_renamed() {
         let rename = |name: &str| if name == "max_tokens" { Edit::Rename("max_completion_tokens") } else { Edit::Keep };
-        assert_eq!(changed(r#"{"model":"x","max_tokens":5,"messages":[1]}"#, rename), r#"{"model":"m\"1","max_completion_tokens":5,"messages":[1]}"#);
+        assert_eq!(
+            changed(r#"{"model":"x","max_tokens":5,"messages":[1]}"#, rename),
+            r#"{"model":"m\"1","max_completion_tokens":5,"messages":[1]}"#
+        );
     }
 
     #[test]
