@@ -14,6 +14,7 @@
 //! 8. `journal` writes down what happened, when the request is dropped.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 // Floor 0, words: what things are called, what was configured, what is read of JSON.
 pub mod catalog;
