@@ -73,10 +73,7 @@ fn keep_named(settings: &mut Settings, names: &[String], screen: &Screen) -> Res
             let hint = match builtin {
                 Some(builtin) if !builtin.key_env.is_empty() => format!("{name} is not configured: set {}", builtin.key_env.join(" or ")),
                 Some(_) => format!("{name} is not configured: add [providers.{name}] to the configuration"),
-                None => {
-                    let known: Vec<&str> = settings.providers.iter().map(|provider| provider.name.as_str()).collect();
-                    format!("there is no provider `{}`; configured are {}", crate::redact::printable(name, 60), known.join(", "))
-                }
+                None => no_such_provider(name, settings),
             };
             screen.error(&hint);
             return Err(Exit::Usage);
@@ -87,6 +84,15 @@ fn keep_named(settings: &mut Settings, names: &[String], screen: &Screen) -> Res
         settings.providers.iter_mut().for_each(|provider| provider.optional = false);
     }
     Ok(())
+}
+
+fn no_such_provider(name: &str, settings: &Settings) -> String {
+    let builtin = crate::catalog::builtin().providers.iter().map(|provider| provider.id.as_str());
+    let known = settings.providers.iter().map(|provider| provider.name.as_str()).chain(builtin);
+    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), known);
+    let near = known.map(|known| (likeness(known), known)).filter(|(likeness, _)| *likeness > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let near = near.map(|(_, near)| format!("; did you mean {near}?")).unwrap_or_default();
+    format!("there is no provider `{}`{near}", crate::redact::printable(name, 60))
 }
 
 /// A line of progress for each provider while it is asked.
@@ -226,6 +232,9 @@ fn chain_row(fleet: &Fleet, tier: Tier) -> ChainRow {
 fn print_table(fleet: &Fleet, results: &[(&Provider, Checked)], screen: &Screen) -> Result<(), Unprinted> {
     let providers = table::of_providers(results.iter().map(|(provider, checked)| (*provider, checked)), screen.out_colour());
     screen.line(&providers.to_string())?;
+    if fleet.pool_size() == 0 {
+        return Ok(());
+    }
     let mut chains = table::new(&["tier", "models", "first", "largest window"], screen.out_colour());
     for tier in Tier::ALL {
         let row = chain_row(fleet, tier);
@@ -233,7 +242,7 @@ fn print_table(fleet: &Fleet, results: &[(&Provider, Checked)], screen: &Screen)
         let window = row.largest_window.map_or(String::new(), |window| window.to_string());
         chains.add_row([tier.name().to_owned(), row.candidates.len().to_string(), first.join(" → "), window]);
     }
-    screen.line(&chains.to_string())
+    screen.line(&format!("\n{chains}"))
 }
 
 /// What brings back what is missing.

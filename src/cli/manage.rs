@@ -62,7 +62,14 @@ fn print(status: &Status, screen: &Screen) -> Result<(), Unprinted> {
             &printable(&provider.detail, 200),
         ]);
     }
-    screen.line(&rows.to_string())
+    screen.line(&rows.to_string())?;
+    for provider in status.providers.iter().filter(|provider| !provider.in_pool && provider.validation != "unreachable") {
+        screen.line(&format!("{}: with a working key, restart routor (or `routor reload`, for a key file)", provider.provider))?;
+    }
+    if status.providers.iter().any(|provider| !provider.in_pool && provider.validation == "unreachable") {
+        screen.line("`routor reload` asks unreachable providers again")?;
+    }
+    Ok(())
 }
 
 /// Stops the daemon and waits until it has ended.

@@ -1,16 +1,18 @@
 //! The table of providers, the same for `serve`, `check` and `status`.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
 
 use crate::config::Provider;
 use crate::redact::printable;
 use crate::upstream::{Checked, Standing};
 
+/// A line under the header and nothing else: easy to read, and to cut from.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// A table with routor's looks.
 pub fn new(header: &[&str], colour: bool) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
     if colour {
         table.enforce_styling();
     } else {
