@@ -13,8 +13,8 @@ use super::problem::{Problem, Problems};
 use super::providers::{self, read_variable_name};
 use super::reader::{Placed, Section, Sink, nearest};
 use super::routes::{self, Known};
-use super::settings::{Breaker, Listen, Log, Overflow, Pool, Server, Settings, TimeoutSet, Validation};
-use crate::catalog::Catalog;
+use super::settings::{Breaker, Listen, Log, Order, Overflow, Pool, Routing, Server, Settings, TimeoutSet, Validation};
+use crate::catalog::{Catalog, Tier};
 
 /// What lies outside the file and may be looked at while it is read.
 pub struct Surroundings<'a> {
@@ -110,6 +110,7 @@ fn read(
         model_timeouts: models.timeouts,
         tiers,
         tiers_set,
+        routing: read_routing(root, sink),
         aliases,
         breaker: read_breaker(root),
         log: read_log(root),
@@ -275,6 +276,35 @@ fn read_validation(root: &mut Section<'_, '_>) -> Validation {
     });
     section.finish();
     Validation { timeout: timeout.unwrap_or(Duration::from_secs(5)), recheck: recheck.and_then(|placed| placed.value) }
+}
+
+fn read_routing(root: &mut Section<'_, '_>, sink: &Sink) -> Routing {
+    let mut section = root.table("routing");
+    let names = Order::NAMES.map(|(name, _)| format!("\"{name}\"")).join(", ");
+    let order = section.parsed("order", &format!("one of {names}"), |text| {
+        let known = Order::NAMES.iter().find(|(name, _)| *name == text);
+        known.map(|(_, order)| *order).ok_or_else(|| format!("is one of {names}; this is \"{text}\""))
+    });
+    let read_tier = |text: &str| text.parse::<Tier>().map_err(|problem| format!("is {problem}"));
+    let floor = section.parsed("floor", "a tier", read_tier).map(|placed| placed.value);
+    let ceiling = section.parsed("ceiling", "a tier", read_tier);
+    let spill = section.parsed("spill", "\"none\" or \"up\"", |text| match text {
+        "none" => Ok(false),
+        "up" => Ok(true),
+        other => Err(format!("is \"none\" or \"up\"; this is \"{other}\"")),
+    });
+    section.finish();
+    if let (Some(floor), Some(ceiling)) = (floor, &ceiling)
+        && floor > ceiling.value
+    {
+        sink.push(Problem::at(ceiling.span.clone(), format!("`ceiling` {} is below `floor` {floor}", ceiling.value)));
+    }
+    Routing {
+        order: order.map_or(Order::Listed, |placed| placed.value),
+        floor,
+        ceiling: ceiling.map(|placed| placed.value),
+        spill_up: spill.is_some_and(|placed| placed.value),
+    }
 }
 
 fn read_breaker(root: &mut Section<'_, '_>) -> Breaker {

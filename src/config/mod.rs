@@ -17,4 +17,6 @@ pub use key::{Key, KeyState};
 pub use load::{Surroundings, load};
 pub use problem::{Problem, Problems};
 pub use providers::Provider;
-pub use settings::{Alias, Breaker, Listen, Log, Overflow, Pool, Server, Settings, Target, TimeoutSet, Timeouts, Validation};
+pub use settings::{
+    Alias, Breaker, Listen, Log, Order, Overflow, Pool, Routing, Server, Settings, Target, TimeoutSet, Timeouts, Validation,
+};

@@ -30,6 +30,8 @@ pub struct Settings {
     pub tiers: PerTier<Vec<ModelRef>>,
     /// Which tiers the file set.
     pub tiers_set: PerTier<bool>,
+    /// How chains are ordered and how far they reach.
+    pub routing: Routing,
     /// Names that apps send, and what they stand for.
     pub aliases: Vec<Alias>,
     /// When a model is left alone.
@@ -143,6 +145,39 @@ pub struct Validation {
     pub timeout: Duration,
     /// How often unreachable providers are asked again; `None` is never.
     pub recheck: Option<Duration>,
+}
+
+/// `[routing]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Routing {
+    /// The order of a tier's chain.
+    pub order: Order,
+    /// The lowest tier that the classifier may pick.
+    pub floor: Option<Tier>,
+    /// The highest tier that the classifier may pick.
+    pub ceiling: Option<Tier>,
+    /// Whether a chain goes on with the next tier up when its own is exhausted.
+    pub spill_up: bool,
+}
+
+/// In which order the candidates of a tier are tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As the tier lists them.
+    #[default]
+    Listed,
+    /// The cheapest for this request first.
+    Cost,
+    /// Half quality, half saving; the most expensive one last.
+    Value,
+    /// The provider that answered fastest over the last five minutes first.
+    Latency,
+}
+
+impl Order {
+    /// The values that configuration may use.
+    pub const NAMES: [(&'static str, Order); 4] =
+        [("listed", Order::Listed), ("cost", Order::Cost), ("value", Order::Value), ("latency", Order::Latency)];
 }
 
 /// What an alias stands for.

@@ -12,7 +12,7 @@ use super::{Desk, Engine};
 use crate::failover::{Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, Skipped, millis};
-use crate::routing::{Candidate, Decision, Fit, Refusal, Why, decide, fit};
+use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, decide, fit};
 use crate::upstream::{Caller, Failure, Live, Refused, Sent, Task, Upstream, Whole, send};
 use crate::wire::Ask;
 
@@ -34,7 +34,7 @@ impl Engine {
         let fleet = self.fleet();
         let Call { ask, caller, mut draft } = call;
         note_ask(&mut draft, &ask);
-        let decision = match decide(&fleet.table, &ask) {
+        let decision = match self.decide(&fleet, &ask) {
             Ok(decision) => decision,
             Err(refusal) => return refuse(draft, refusal),
         };
@@ -42,6 +42,17 @@ impl Engine {
         let upstream = desk.upstream(&fleet);
         let run = Run { engine: self, fleet: &fleet, upstream: &upstream.1, ask: &ask, caller: &caller, started: Instant::now() };
         run.attempts(decision, draft).await
+    }
+}
+
+impl Engine {
+    /// The decision for a request, by the fleet as it is now.
+    fn decide(&self, fleet: &Fleet, ask: &Ask) -> Result<Decision, Refusal> {
+        let latency = |place: usize| {
+            let figures = fleet.provider(place)?.1.figures(self.uptime());
+            figures.quantiles.map(|(median, _)| median)
+        };
+        decide(&fleet.table, ask, Bearings { routing: fleet.settings.routing, latency: &latency })
     }
 }
 

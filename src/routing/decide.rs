@@ -1,9 +1,13 @@
 //! The decision: a tier, a chain, and what was left out.
 
+use std::time::Duration;
+
 use super::filter::{Why, misfit};
 use super::names::Found;
+use super::order::arrange;
 use super::table::{Candidate, CandidateId, Table};
 use crate::catalog::Tier;
+use crate::config::{Order, Routing};
 use crate::wire::{Ask, Profile};
 
 /// What was decided for a request.
@@ -41,14 +45,30 @@ pub enum Refusal {
     EmptyPool,
 }
 
-/// Decides. The same request and table always give the same decision.
-pub fn decide(table: &Table, ask: &Ask) -> Result<Decision, Refusal> {
+/// What a decision depends on beside the table and the request.
+#[derive(Clone, Copy)]
+pub struct Bearings<'a> {
+    /// The configuration's order and limits.
+    pub routing: Routing,
+    /// A provider's median time to the first content over the last five
+    /// minutes, by its place; looked at only for the order by latency.
+    pub latency: &'a dyn Fn(usize) -> Option<Duration>,
+}
+
+impl std::fmt::Debug for Bearings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.routing.fmt(f)
+    }
+}
+
+/// Decides. The same request, table and bearings always give the same decision.
+pub fn decide(table: &Table, ask: &Ask, bearings: Bearings<'_>) -> Result<Decision, Refusal> {
     let name = ask.model.as_deref();
     let (found, local_only) = match ask.wishes.profile {
         Profile::Tier => (Found::Tier(ask.wishes.tier.unwrap_or(Tier::Light)), false),
         Profile::Auto | Profile::Direct => table.find(name).ok_or_else(|| unknown(table, name))?,
     };
-    let mut choice = Choice::of(table, ask, found);
+    let mut choice = Choice::of(&Desk { table, ask, bearings }, found);
     if ask.wishes.profile == Profile::Direct {
         choice.keep_first();
     }
@@ -75,18 +95,60 @@ struct Choice {
     unlisted: Option<Box<Candidate>>,
 }
 
+/// What every step of a decision looks at.
+struct Desk<'a> {
+    table: &'a Table,
+    ask: &'a Ask,
+    bearings: Bearings<'a>,
+}
+
+impl Desk<'_> {
+    /// A tier's chain in the wanted order, with the chains of the tiers above
+    /// behind it when chains spill.
+    fn tier_chain(&self, tier: Tier) -> Vec<CandidateId> {
+        let mut chain = self.ordered(tier);
+        if self.bearings.routing.spill_up {
+            for above in Tier::ALL.into_iter().filter(|above| *above > tier) {
+                let more: Vec<CandidateId> = self.ordered(above).into_iter().filter(|id| !chain.contains(id)).collect();
+                chain.extend(more);
+            }
+        }
+        chain
+    }
+
+    fn ordered(&self, tier: Tier) -> Vec<CandidateId> {
+        let listed = &self.table.tier(tier).chain;
+        if self.bearings.routing.order == Order::Listed {
+            return listed.clone();
+        }
+        let candidates = listed.iter().filter_map(|id| Some((*id, self.table.candidate(*id)?))).collect();
+        arrange(self.bearings.routing.order, candidates, self.ask, self.bearings.latency)
+    }
+
+    /// The tier of a request that names none: LIGHT, within floor and ceiling.
+    fn automatic(&self) -> Tier {
+        let (wishes, routing) = (&self.ask.wishes, &self.bearings.routing);
+        let floor = wishes.floor.max(routing.floor);
+        let ceiling = wishes.ceiling.or(routing.ceiling);
+        let tier = floor.map_or(Tier::Light, |floor| floor.max(Tier::Light));
+        ceiling.map_or(tier, |ceiling| ceiling.min(tier))
+    }
+}
+
 impl Choice {
-    fn of(table: &Table, ask: &Ask, found: Found) -> Self {
-        let profile = ask.wishes.profile;
+    fn of(desk: &Desk<'_>, found: Found) -> Self {
+        let (table, profile) = (desk.table, desk.ask.wishes.profile);
         let tiered = |tier: Tier, confidence| {
-            let chain = table.tier(tier).chain.clone();
+            let chain = desk.tier_chain(tier);
             Self { tier: Some(tier), may_borrow: true, confidence, profile, chain, unlisted: None }
         };
         match found {
-            Found::Auto => tiered(automatic(ask), 0.5),
+            Found::Auto => tiered(desk.automatic(), 0.5),
             Found::Tier(tier) => tiered(tier, 1.0),
             Found::Model(ids) => {
-                let (tier, chain) = table.chain_of(&ids);
+                let (tier, mut chain) = table.siblings(&ids);
+                let behind: Vec<CandidateId> = desk.tier_chain(tier).into_iter().filter(|id| !chain.contains(id)).collect();
+                chain.extend(behind);
                 Self { tier: Some(tier), may_borrow: true, confidence: 1.0, profile, chain, unlisted: None }
             }
             Found::List(ids) => {
@@ -143,12 +205,6 @@ impl Choice {
     }
 }
 
-/// The tier of a request that names none: LIGHT, within floor and ceiling.
-fn automatic(ask: &Ask) -> Tier {
-    let tier = ask.wishes.floor.map_or(Tier::Light, |floor| floor.max(Tier::Light));
-    ask.wishes.ceiling.map_or(tier, |ceiling| ceiling.min(tier))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -181,7 +237,8 @@ mod tests {
     }
 
     fn chain(table: &Table, body: &str) -> Result<Vec<String>, Refusal> {
-        let decision = decide(table, &parse(body.to_owned().into()).unwrap())?;
+        let bearings = Bearings { routing: Routing::default(), latency: &|_| None };
+        let decision = decide(table, &parse(body.to_owned().into()).unwrap(), bearings)?;
         let first = decision.unlisted.iter().map(|candidate| candidate.label.to_string());
         let rest = decision.chain.iter().filter_map(|id| table.candidate(*id)).map(|candidate| candidate.label.to_string());
         Ok(first.chain(rest).collect())

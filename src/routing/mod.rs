@@ -5,10 +5,11 @@
 mod decide;
 mod filter;
 mod names;
+mod order;
 mod table;
 mod window;
 
-pub use decide::{Decision, Refusal, decide};
+pub use decide::{Bearings, Decision, Refusal, decide};
 pub use filter::Why;
 pub use names::Found;
 pub use table::{Candidate, CandidateId, Member, Table, TierChain};

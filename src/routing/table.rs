@@ -236,8 +236,9 @@ impl Table {
         self.aliases.insert(alias.name.clone(), Nickname { meaning, local_only: alias.local_only });
     }
 
-    /// What a named model falls back to: itself, the same model elsewhere, its tier's chain.
-    pub(super) fn chain_of(&self, ids: &[CandidateId]) -> (Tier, Vec<CandidateId>) {
+    /// A named model's tier, and what stands before that tier's chain: the
+    /// model itself, then the same model at other providers.
+    pub(super) fn siblings(&self, ids: &[CandidateId]) -> (Tier, Vec<CandidateId>) {
         let mut chain = Vec::new();
         ids.iter().for_each(|id| self.append(&mut chain, *id));
         let facts = ids.first().and_then(|id| self.candidate(*id)).map(|candidate| &candidate.facts);
@@ -245,9 +246,7 @@ impl Table {
             let same = self.families.get(&facts.family()).into_iter().flatten();
             same.for_each(|id| self.append(&mut chain, *id));
         }
-        let tier = facts.and_then(|facts| facts.tier).unwrap_or(Tier::Light);
-        self.tier(tier).chain.iter().for_each(|id| self.append(&mut chain, *id));
-        (tier, chain)
+        (facts.and_then(|facts| facts.tier).unwrap_or(Tier::Light), chain)
     }
 }
 
