@@ -104,7 +104,7 @@ impl Run<'_> {
                 left -= 1;
                 continue;
             }
-            let ticket = if in_reserve { self.fleet.force(candidate) } else { self.fleet.admit(candidate, Instant::now()) };
+            let ticket = if in_reserve { self.fleet.force(candidate, Instant::now()) } else { self.fleet.admit(candidate, Instant::now()) };
             let Some(ticket) = ticket else {
                 if !in_reserve {
                     cooling.push(candidate);
@@ -112,7 +112,7 @@ impl Run<'_> {
                 continue;
             };
             left -= 1;
-            let first = progress.made == 0;
+            let first = chain.first().is_some_and(|first| first.label == candidate.label);
             let Some((sent, started)) = self.attempt(candidate, left, &mut draft).await else { break };
             progress.made += 1;
             match sent {
@@ -159,14 +159,17 @@ impl Run<'_> {
         let deadline = (started + share(own, left, behind)).into();
         let (ask, caller, facts) = (self.ask, self.caller, candidate.facts.as_ref());
         draft.begin(&facts.provider, &facts.id);
-        let task = Task { place: candidate.provider, provider, facts, ask, caller, deadline };
+        let task = Task { place: candidate.provider, connect: timeouts.connect, provider, facts, ask, caller, deadline };
         Some((send(self.upstream, task).await, started))
     }
 
     fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, draft: &mut Draft, progress: &mut Progress) {
         let after = aftermath(failure.class, failure.hint);
         ticket.failed(failure.class, after, self.fleet.policy(), Instant::now(), self.engine.uptime());
-        tracing::debug!("{}: {} ({})", candidate.label, failure.class, failure.detail);
+        match failure.class {
+            Class::ModelGone => tracing::warn!("{} is not there: {}; it is left out for 10 min", candidate.label, failure.detail),
+            class => tracing::debug!("{}: {class} ({})", candidate.label, failure.detail),
+        }
         draft.concluded(|attempt| {
             attempt.class = failure.class;
             attempt.status = failure.status;

@@ -60,8 +60,25 @@ impl ProviderState {
         self.out.swap(out, Ordering::AcqRel)
     }
 
-    pub(super) fn set_checked(&self, checked: Checked, at: String) {
-        *lock(&self.checked) = Some((checked, at));
+    /// Keeps the list of models from before when this check brought none: a
+    /// name that was good a moment ago stays known.
+    pub(super) fn set_checked(&self, mut checked: Checked, at: String) {
+        let mut last = lock(&self.checked);
+        if checked.models.is_none() {
+            checked.models = last.take().and_then(|(before, _)| before.models);
+        }
+        *last = Some((checked, at));
+    }
+
+    /// Makes it cool when too few of its answers of the last five minutes were good.
+    fn trip_if_failing(&self, policy: Policy, now: Instant, uptime: Duration) {
+        if policy.failures == 0 || !lock(&self.window).is_failing(uptime) {
+            return;
+        }
+        let mut breaker = lock(&self.breaker);
+        if breaker.view(now) == View::Ready {
+            breaker.trip(now, policy);
+        }
     }
 
     pub(super) fn cool(&self, now: Instant, wait: Duration) {
@@ -184,11 +201,12 @@ impl Fleet {
         Some(Ticket { provider: Arc::clone(provider), model, provider_pass, model_pass, settled: false })
     }
 
-    /// Leave to try a candidate although it cools.
-    pub(super) fn force(&self, candidate: &Candidate) -> Option<Ticket> {
+    /// Leave to try a candidate although it cools; `None` when it is gone.
+    pub(super) fn force(&self, candidate: &Candidate, now: Instant) -> Option<Ticket> {
         let (_, provider) = self.provider(candidate.provider)?;
         let model = self.model(&candidate.label);
-        let (provider_pass, model_pass) = (lock(&provider.breaker).force(), lock(&model.breaker).force());
+        let model_pass = lock(&model.breaker).force(now)?;
+        let provider_pass = lock(&provider.breaker).force(now)?;
         Some(Ticket { provider: Arc::clone(provider), model, provider_pass, model_pass, settled: false })
     }
 }
@@ -239,16 +257,16 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// The attempt has begun to answer: the breakers know it as a success.
-    /// How it counts in the provider's health is told at its end.
+    /// The attempt has begun to answer, which ends a cooldown or a probe. How
+    /// it counts is told at its end.
     pub fn committed(mut self) -> Report {
         self.settled = true;
-        lock(&self.model.breaker).succeeded(self.model_pass);
-        lock(&self.provider.breaker).succeeded(self.provider_pass);
         if self.provider_pass.is_probe() {
             lock(&self.provider.window).restart();
         }
-        Report { provider: Arc::clone(&self.provider), model: Arc::clone(&self.model) }
+        let model_pass = lock(&self.model.breaker).begun(self.model_pass);
+        let provider_pass = lock(&self.provider.breaker).begun(self.provider_pass);
+        Report { provider: Arc::clone(&self.provider), model: Arc::clone(&self.model), provider_pass, model_pass }
     }
 
     /// The attempt failed; `uptime` is the engine's.
@@ -257,6 +275,7 @@ impl Ticket {
         debug_assert!(class != Class::Ok);
         let mut model = lock(&self.model.breaker);
         match after.cool_model {
+            Some(wait) if after.gone => model.take_out(now, wait),
             Some(wait) => model.cool(now, wait),
             None if after.blame_model => model.failed(self.model_pass, now, policy),
             None => model.returned(self.model_pass, now),
@@ -265,14 +284,17 @@ impl Ticket {
         if after.health == Some(false) {
             lock(&self.provider.window).record(uptime, false, None);
         }
-        let failing = policy.failures > 0 && lock(&self.provider.window).is_failing(uptime);
-        let mut provider = lock(&self.provider.breaker);
-        match after.cool_provider {
-            Some(wait) => provider.cool(now, wait),
-            None if after.blame_model && (self.provider_pass.is_probe() || failing && provider.view(now) == View::Ready) => {
-                provider.trip(now, policy)
+        if let Some(wait) = after.cool_provider {
+            return lock(&self.provider.breaker).cool(now, wait);
+        }
+        match after.blame_model && policy.failures > 0 {
+            true if self.provider_pass.is_probe() => lock(&self.provider.breaker).failed(self.provider_pass, now, policy),
+            blamed => {
+                lock(&self.provider.breaker).returned(self.provider_pass, now);
+                if blamed {
+                    self.provider.trip_if_failing(policy, now, uptime);
+                }
             }
-            None => provider.returned(self.provider_pass, now),
         }
     }
 }
@@ -287,24 +309,28 @@ impl Drop for Ticket {
     }
 }
 
-/// Tells how an answer that had begun went on.
+/// Tells how an answer that had begun went on. Nothing is told of one whose
+/// caller left.
 #[derive(Debug)]
 pub(super) struct Report {
     provider: Arc<ProviderState>,
     model: Arc<ModelState>,
+    provider_pass: Pass,
+    model_pass: Pass,
 }
 
 impl Report {
-    /// The answer came to its end, or was good as far as the caller wanted it.
+    /// The answer came to its end.
     pub fn good(&self, uptime: Duration, took: Took) {
         lock(&self.provider.window).record(uptime, true, Some(took));
+        lock(&self.model.breaker).succeeded(self.model_pass);
+        lock(&self.provider.breaker).succeeded(self.provider_pass);
     }
 
     /// The answer broke.
     pub fn broken(&self, policy: Policy, now: Instant, uptime: Duration) {
         lock(&self.provider.window).record(uptime, false, None);
-        let mut model = lock(&self.model.breaker);
-        let pass = model.force();
-        model.failed(pass, now, policy);
+        lock(&self.model.breaker).failed(self.model_pass, now, policy);
+        self.provider.trip_if_failing(policy, now, uptime);
     }
 }

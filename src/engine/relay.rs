@@ -136,7 +136,7 @@ impl Relay {
         let next = std::task::ready!(live.poll_event(cx));
         let event = match next {
             Next::Event(event) => event,
-            Next::End | Next::Broken(_) if live.finished => return Poll::Ready(Some(End::Complete)),
+            Next::End | Next::Broken(_) if live.is_finished() => return Poll::Ready(Some(End::Complete)),
             Next::End | Next::Broken(_) => return Poll::Ready(Some(End::Broken(Class::Truncated))),
         };
         if event.data().is_some() {
@@ -144,10 +144,6 @@ impl Relay {
         }
         match live.look(&event) {
             Look::Plain => out.push(event.forward()),
-            Look::Finish => {
-                live.finished = true;
-                out.push(event.forward());
-            }
             // Its own [DONE] is written, so that there is exactly one.
             Look::Done => return Poll::Ready(Some(End::Complete)),
             Look::Error => {
@@ -177,7 +173,7 @@ impl Relay {
         if self.stopping.as_mut().poll(cx).is_ready() {
             return Some(End::Stopped);
         }
-        let finished = self.live.as_deref().is_some_and(|live| live.finished);
+        let finished = self.live.as_deref().is_some_and(|live| live.is_finished());
         self.timer.as_mut().poll(cx).is_ready().then_some(if finished { End::Complete } else { End::Broken(Class::Timeout) })
     }
 

@@ -58,7 +58,7 @@ impl Pass {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Ready { failures: u32 },
-    Cooling { until: Instant },
+    Cooling { until: Instant, firm: bool },
     Probing,
 }
 
@@ -84,7 +84,7 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> Option<Pass> {
         match self.state {
             State::Ready { .. } => Some(Pass { epoch: self.epoch, probe: false }),
-            State::Cooling { until } if until <= now => {
+            State::Cooling { until, .. } if until <= now => {
                 self.enter(State::Probing);
                 Some(Pass { epoch: self.epoch, probe: true })
             }
@@ -93,8 +93,25 @@ impl Breaker {
     }
 
     /// A pass for an attempt that is made although it cools, because nothing
-    /// else is left.
-    pub fn force(&self) -> Pass {
+    /// else is left; `None` when there is nothing there to try.
+    pub fn force(&self, now: Instant) -> Option<Pass> {
+        match self.state {
+            State::Cooling { until, firm: true } if until > now => None,
+            State::Ready { .. } | State::Cooling { .. } | State::Probing => Some(Pass { epoch: self.epoch, probe: false }),
+        }
+    }
+
+    /// The attempt has begun to answer, which ends a cooldown or a probe.
+    /// Whether it was a success is known at its end, and told with the pass
+    /// that comes back.
+    pub fn begun(&mut self, pass: Pass) -> Pass {
+        if pass.epoch != self.epoch {
+            return pass;
+        }
+        match self.state {
+            State::Ready { .. } => {}
+            State::Cooling { .. } | State::Probing => self.enter(State::Ready { failures: 0 }),
+        }
         Pass { epoch: self.epoch, probe: false }
     }
 
@@ -124,6 +141,7 @@ impl Breaker {
                     self.trip(now, policy);
                 }
             }
+            State::Probing if policy.failures == 0 => self.enter(State::Ready { failures: 0 }),
             State::Probing => self.trip(now, policy),
             // An attempt that was made although it cools proves nothing new.
             State::Cooling { .. } => {}
@@ -134,16 +152,25 @@ impl Breaker {
     pub fn trip(&mut self, now: Instant, policy: Policy) {
         let wait = self.step.unwrap_or(policy.cooldown).min(Policy::LONGEST);
         self.step = Some(wait.saturating_mul(2).min(Policy::LONGEST));
-        self.enter(State::Cooling { until: now + wait });
+        self.enter(State::Cooling { until: now + wait, firm: false });
     }
 
     /// Makes it cool for a time that somebody named. A longer cooldown that
     /// runs already stays.
     pub fn cool(&mut self, now: Instant, wait: Duration) {
-        let until = now + wait;
+        self.cool_until(now + wait, false);
+    }
+
+    /// Takes it out for a time: unlike one that cools, it is not tried even
+    /// when nothing else is left.
+    pub fn take_out(&mut self, now: Instant, wait: Duration) {
+        self.cool_until(now + wait, true);
+    }
+
+    fn cool_until(&mut self, until: Instant, firm: bool) {
         match self.state {
-            State::Cooling { until: already } if already >= until => {}
-            State::Ready { .. } | State::Cooling { .. } | State::Probing => self.enter(State::Cooling { until }),
+            State::Cooling { until: already, .. } if already >= until => {}
+            State::Ready { .. } | State::Cooling { .. } | State::Probing => self.enter(State::Cooling { until, firm }),
         }
     }
 
@@ -152,7 +179,7 @@ impl Breaker {
     /// request probes.
     pub fn returned(&mut self, pass: Pass, now: Instant) {
         if pass.epoch == self.epoch && pass.probe {
-            self.enter(State::Cooling { until: now });
+            self.enter(State::Cooling { until: now, firm: false });
         }
     }
 
@@ -166,7 +193,7 @@ impl Breaker {
     pub fn view(&self, now: Instant) -> View {
         match self.state {
             State::Ready { .. } => View::Ready,
-            State::Cooling { until } => View::Cooling(until.saturating_duration_since(now)),
+            State::Cooling { until, .. } => View::Cooling(until.saturating_duration_since(now)),
             State::Probing => View::Probing,
         }
     }
@@ -272,11 +299,30 @@ mod tests {
     fn a_forced_attempt_that_succeeds_ends_the_cooldown() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         breaker.trip(now, POLICY);
-        let pass = breaker.force();
+        let pass = breaker.force(now).unwrap();
         breaker.failed(pass, now, POLICY);
         assert_eq!(breaker.view(now), View::Cooling(secs(30)));
         breaker.succeeded(pass);
         assert_eq!(breaker.view(now), View::Ready);
+    }
+
+    #[test]
+    fn what_is_out_is_not_tried_even_when_nothing_else_is_left() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        breaker.take_out(now, secs(600));
+        assert!(breaker.force(now).is_none());
+        assert!(breaker.admit(now + secs(600)).is_some());
+    }
+
+    #[test]
+    fn answers_that_begin_and_break_are_failures_in_a_row() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for _ in 0..3 {
+            let pass = breaker.admit(now).unwrap();
+            let pass = breaker.begun(pass);
+            breaker.failed(pass, now, POLICY);
+        }
+        assert_eq!(breaker.view(now), View::Cooling(secs(30)));
     }
 
     #[test]

@@ -20,6 +20,8 @@ enum When {
     Any,
     /// 400 to 499, or an error inside a 200.
     Client,
+    /// The same without 429: a limit per minute speaks of tokens and prompts, too.
+    Size,
     /// One status, or an error inside a 200.
     Only(u16),
 }
@@ -30,6 +32,7 @@ impl When {
         match self {
             When::Any => true,
             When::Client => embedded || (400..500).contains(&status),
+            When::Size => embedded || (400..500).contains(&status) && status != 429,
             When::Only(one) => embedded || status == one,
         }
     }
@@ -40,7 +43,7 @@ const fn line(class: Class, when: When, words: &'static [&'static str]) -> Line 
 }
 
 use Class::{Auth, ContentFilter, ContextWindow, ModelGone, NoCredit, Overloaded, RateLimited};
-use When::{Any, Client, Only};
+use When::{Any, Client, Only, Size};
 
 /// In this order: money before rate limits (both are 429), the key before the
 /// rest of 400, size before the rest of 400 and 403.
@@ -60,7 +63,6 @@ const TABLE: &[Line] = &[
     line(NoCredit, Any, &["run out of credit"]),
     line(NoCredit, Any, &["credit", "exhausted"]),
     line(NoCredit, Any, &["billing_hard_limit"]),
-    line(NoCredit, Any, &["billing details"]),
     line(NoCredit, Any, &["billing_not_active"]),
     line(NoCredit, Any, &["payment required"]),
     line(NoCredit, Any, &["enforced_spend_limit_reached"]),
@@ -70,11 +72,16 @@ const TABLE: &[Line] = &[
     line(NoCredit, Any, &["account is in good standing"]),
     line(NoCredit, Any, &["no resource package"]),
     line(NoCredit, Any, &["please recharge"]),
-    line(NoCredit, Any, &["exceeded your current quota", "plan"]),
     line(NoCredit, Only(429), &["perday"]),
     line(NoCredit, Only(429), &["per day"]),
     line(NoCredit, Only(429), &["daily", "limit"]),
     line(NoCredit, Only(429), &["daily", "quota"]),
+    // A limit per minute is no matter of money, whatever it says of plans and billing.
+    line(RateLimited, Only(429), &["perminute"]),
+    line(RateLimited, Only(429), &["per minute"]),
+    line(RateLimited, Only(429), &["per second"]),
+    line(NoCredit, Any, &["billing details"]),
+    line(NoCredit, Any, &["exceeded your current quota", "plan"]),
     // The key.
     line(Auth, Client, &["api_key_invalid"]),
     line(Auth, Client, &["invalid_api_key"]),
@@ -99,30 +106,30 @@ const TABLE: &[Line] = &[
     line(ContextWindow, Any, &["context_length_exceeded"]),
     line(ContextWindow, Any, &["exceed_context_size"]),
     line(ContextWindow, Any, &["model_context_window_exceeded"]),
-    line(ContextWindow, Client, &["maximum context length"]),
-    line(ContextWindow, Client, &["exceeds the context"]),
-    line(ContextWindow, Client, &["exceeds the available context"]),
-    line(ContextWindow, Client, &["exceeds the maximum context"]),
-    line(ContextWindow, Client, &["exceeds the model", "context"]),
-    line(ContextWindow, Client, &["exceed", "context window"]),
-    line(ContextWindow, Client, &["exceed", "context length"]),
-    line(ContextWindow, Client, &["exceed", "context size"]),
-    line(ContextWindow, Client, &["greater than the context length"]),
-    line(ContextWindow, Client, &["less than the context length"]),
-    line(ContextWindow, Client, &["larger than the context"]),
-    line(ContextWindow, Client, &["prompt is too long"]),
-    line(ContextWindow, Client, &["prompt too long"]),
-    line(ContextWindow, Client, &["input is too long"]),
-    line(ContextWindow, Client, &["input token", "too long"]),
-    line(ContextWindow, Client, &["input token", "exceed"]),
-    line(ContextWindow, Client, &["too many tokens", "prompt"]),
-    line(ContextWindow, Client, &["maximum prompt length"]),
-    line(ContextWindow, Client, &["maximum input length"]),
-    line(ContextWindow, Client, &["prompt exceeds max length"]),
-    line(ContextWindow, Client, &["exceeded model token limit"]),
-    line(ContextWindow, Client, &["token count", "exceeds the limit"]),
-    line(ContextWindow, Client, &["range of input length should be"]),
-    line(ContextWindow, Client, &["reduce the length of"]),
+    line(ContextWindow, Size, &["maximum context length"]),
+    line(ContextWindow, Size, &["exceeds the context"]),
+    line(ContextWindow, Size, &["exceeds the available context"]),
+    line(ContextWindow, Size, &["exceeds the maximum context"]),
+    line(ContextWindow, Size, &["exceeds the model", "context"]),
+    line(ContextWindow, Size, &["exceed", "context window"]),
+    line(ContextWindow, Size, &["exceed", "context length"]),
+    line(ContextWindow, Size, &["exceed", "context size"]),
+    line(ContextWindow, Size, &["greater than the context length"]),
+    line(ContextWindow, Size, &["less than the context length"]),
+    line(ContextWindow, Size, &["larger than the context"]),
+    line(ContextWindow, Size, &["prompt is too long"]),
+    line(ContextWindow, Size, &["prompt too long"]),
+    line(ContextWindow, Size, &["input is too long"]),
+    line(ContextWindow, Size, &["input token", "too long"]),
+    line(ContextWindow, Size, &["input token", "exceed"]),
+    line(ContextWindow, Size, &["too many tokens", "prompt"]),
+    line(ContextWindow, Size, &["maximum prompt length"]),
+    line(ContextWindow, Size, &["maximum input length"]),
+    line(ContextWindow, Size, &["prompt exceeds max length"]),
+    line(ContextWindow, Size, &["exceeded model token limit"]),
+    line(ContextWindow, Size, &["token count", "exceeds the limit"]),
+    line(ContextWindow, Size, &["range of input length should be"]),
+    line(ContextWindow, Size, &["reduce the length of"]),
     line(ContextWindow, Only(413), &["request too large"]),
     // The provider refuses the content.
     line(ContentFilter, Client, &["content_filter"]),
@@ -182,7 +189,7 @@ pub fn classify(status: u16, body: &ErrorText) -> Class {
 /// The class of an error inside an answer that came with a good status. What
 /// nothing is known of is garbled: the caller is never blamed for it.
 pub fn classify_embedded(body: &ErrorText) -> Class {
-    if let Some(class) = by_body(200, body) {
+    if let Some(class) = by_body(body.status.unwrap_or(200), body) {
         return class;
     }
     match body.status.map(|status| by_status(status, body)) {

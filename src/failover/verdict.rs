@@ -20,9 +20,9 @@ pub enum Verdict {
     Stop,
 }
 
-/// Decides for the attempt's class. `first` is whether no attempt was made
-/// before it: a later candidate that refuses a request may simply know less
-/// than the first.
+/// Decides for the attempt's class. `first` is whether it was made at the
+/// chain's first candidate: a later one that refuses a request may simply
+/// know less than the first.
 pub fn judge(class: Class, first: bool) -> Verdict {
     match class {
         Class::Ok => Verdict::Deliver,
@@ -54,6 +54,8 @@ pub struct Aftermath {
     pub blame_model: bool,
     /// The model is left alone for so long.
     pub cool_model: Option<Duration>,
+    /// The model is not there: it is not tried even when nothing else is left.
+    pub gone: bool,
     /// The whole provider is left alone for so long.
     pub cool_provider: Option<Duration>,
     /// The provider is out until its key is looked at again.
@@ -76,12 +78,10 @@ pub fn aftermath(class: Class, hint: Option<Hint>) -> Aftermath {
             Aftermath { health: Some(false), blame_model: true, ..nothing }
         }
         Class::RateLimited => Aftermath { cool_model: Some(hint.map_or(RATE_LIMIT, Hint::cooldown)), ..nothing },
-        Class::NoCredit => {
-            let wait = hint.filter(|hint| hint.day_quota).map_or(NO_CREDIT, Hint::cooldown);
-            Aftermath { cool_provider: Some(wait), ..nothing }
-        }
+        Class::NoCredit => Aftermath { cool_provider: Some(hint.map_or(NO_CREDIT, Hint::cooldown)), ..nothing },
         Class::Auth => Aftermath { out: true, ..nothing },
-        Class::Forbidden | Class::ModelGone => Aftermath { cool_model: Some(GONE), ..nothing },
+        Class::ModelGone => Aftermath { cool_model: Some(GONE), gone: true, ..nothing },
+        Class::Forbidden => Aftermath { cool_model: Some(GONE), ..nothing },
         Class::ContextWindow | Class::ContentFilter | Class::BadRequest | Class::ClientClosed => nothing,
     }
 }

@@ -7,11 +7,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A head must be whole this long after its first byte.
@@ -95,15 +96,89 @@ impl Drop for Busy {
     }
 }
 
-/// A client's connection with its clocks.
+/// A client's connection with its clocks. The socket is looked at from two
+/// sides: hyper reads and writes it, and [`left`] notices when the client goes.
 pub(super) struct Io {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Socket>,
     clocks: Arc<Clocks>,
 }
 
+/// A socket that can be looked at while another reads it.
+struct Socket(Arc<TcpStream>);
+
 impl Io {
-    pub fn new(stream: TcpStream, clocks: Arc<Clocks>) -> Self {
-        Self { io: TokioIo::new(stream), clocks }
+    pub fn new(stream: Arc<TcpStream>, clocks: Arc<Clocks>) -> Self {
+        Self { io: TokioIo::new(Socket(stream)), clocks }
+    }
+
+    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.clocks.has_written(polled.is_pending());
+        polled
+    }
+}
+
+/// Ready when the client has closed or half-closed its side while a request is
+/// being answered. hyper notices that itself, unless the client had sent more
+/// than its request: then it stops reading, and this does not.
+pub(super) fn left(stream: &TcpStream, clocks: &Clocks, cx: &mut Context<'_>) -> Poll<()> {
+    if clocks.busy.load(Ordering::Relaxed) == 0 {
+        return Poll::Pending;
+    }
+    let mut byte = [0u8; 1];
+    match stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+        // Bytes that hyper has not taken yet; it will, or the clocks run out.
+        Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read_buf(buf) {
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
+                Err(problem) => return Poll::Ready(Err(problem)),
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn poll_send(&self, cx: &mut Context<'_>, send: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match send(&self.0) {
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match socket2::SockRef::from(self.0.as_ref()).shutdown(std::net::Shutdown::Write) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(problem)),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -113,13 +188,6 @@ impl Read for Io {
         if matches!(polled, Poll::Ready(Ok(()))) {
             self.clocks.has_read();
         }
-        polled
-    }
-}
-
-impl Io {
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.clocks.has_written(polled.is_pending());
         polled
     }
 }

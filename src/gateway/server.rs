@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Clocks, Io, LOOK_EVERY};
+use super::connection::{Clocks, Io, LOOK_EVERY, left};
 use super::routes;
 use crate::config::Listen;
 use crate::engine::{Desk, Engine};
@@ -146,7 +146,8 @@ impl Gateway {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
         let clocks = Clocks::new();
-        let io = Io::new(stream, Arc::clone(&clocks));
+        let stream = Arc::new(stream);
+        let io = Io::new(Arc::clone(&stream), Arc::clone(&clocks));
         let gateway = Arc::clone(&self);
         let watched = Arc::clone(&clocks);
         let service = service_fn(move |request| {
@@ -163,12 +164,14 @@ impl Gateway {
         let mut told = false;
         loop {
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => {
                     if let Err(problem) = ended {
                         tracing::trace!("a connection ended early: {problem}");
                     }
                     return;
                 }
+                () = std::future::poll_fn(|cx| left(&stream, &watched, cx)) => return,
                 () = closing.cancelled(), if !told => {
                     connection.as_mut().graceful_shutdown();
                     told = true;

@@ -2,6 +2,7 @@
 //! left out and why. Pure: it sees the facts of a request and a table of what
 //! is in the pool, and neither a clock nor a socket.
 
+mod classify;
 mod decide;
 mod filter;
 mod names;
@@ -9,6 +10,7 @@ mod order;
 mod table;
 mod window;
 
+pub use classify::{Category, Classification, Signal, Talk, classify};
 pub use decide::{Bearings, Decision, Refusal, decide};
 pub use filter::Why;
 pub use names::Found;

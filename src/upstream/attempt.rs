@@ -37,6 +37,8 @@ const PREAMBLE: usize = 1 << 20;
 pub struct Task<'a> {
     /// The provider's place in the settings.
     pub place: usize,
+    /// How long a connection may take.
+    pub connect: Duration,
     /// The provider.
     pub provider: &'a Provider,
     /// The model.
@@ -112,7 +114,7 @@ impl Failure {
 /// Makes the attempt. Dropping the future cancels it: the connection is
 /// closed, or the HTTP/2 stream reset.
 pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
-    let Some(line) = upstream.line(task.place) else {
+    let Some(line) = upstream.line(task.place, task.connect) else {
         return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used"));
     };
     let timed_out = |what: &str| Failure::new(Class::Timeout, format!("{what} did not come in time"));
@@ -149,7 +151,7 @@ async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Fa
     let request = || -> Request<RequestBody> { line.template.request(task.caller, RequestBody::new(pieces.clone())) };
     let first = line.client.request(request()).await;
     let result = match first {
-        Err(problem) if died_idle(&problem) => line.client.request(request()).await,
+        Err(problem) if died_idle(&problem) => line.fresh.request(request()).await,
         result => result,
     };
     match result {
@@ -291,16 +293,10 @@ async fn first_content(status: StatusCode, headers: HeaderMap, body: Incoming) -
             Next::Broken(problem) => return Err(Failure::new(Class::Truncated, problem)),
         };
         let Some(data) = event.data() else { continue };
-        let (chunk, usage) = read_chunk(&data);
-        live.note(usage);
+        let (chunk, notes) = read_chunk(&data);
+        live.note(notes);
         match chunk {
-            Chunk::Content { finished } => {
-                live.finished = finished;
-                live.held.push_back(event.forward());
-                return Ok(Sent::Live(live));
-            }
-            Chunk::Finish => {
-                live.finished = true;
+            Chunk::Content | Chunk::Finish => {
                 live.held.push_back(event.forward());
                 return Ok(Sent::Live(live));
             }

@@ -32,8 +32,8 @@ impl Caller {
     pub fn new(headers: &HeaderMap) -> Self {
         let mut kept = HeaderMap::with_capacity(PASSED_ON.len() + 4);
         for name in &PASSED_ON {
-            if let Some(value) = headers.get(name) {
-                kept.insert(name.clone(), value.clone());
+            for value in headers.get_all(name) {
+                kept.append(name.clone(), value.clone());
             }
         }
         Self(kept)

@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use memchr::memmem::Finder;
 
 use crate::sse::{Event, Reader};
-use crate::wire::{Chunk, Usage, read_chunk};
+use crate::wire::{Chunk, Notes, Usage, read_chunk};
 
 /// The largest event that is passed on.
 pub const LARGEST_EVENT: usize = 16 << 20;
@@ -32,8 +32,6 @@ pub enum Next {
 pub enum Look {
     /// Pass it on.
     Plain,
-    /// Pass it on; the answer is finished with it.
-    Finish,
     /// Pass it on; it ends the stream, and it is the provider's error.
     Error,
     /// `[DONE]`.
@@ -49,15 +47,16 @@ pub struct Live {
     pub headers: HeaderMap,
     /// What came before the commit point and goes out first.
     pub held: VecDeque<Bytes>,
-    /// Whether a finish was among it.
-    pub finished: bool,
+    /// The choices that were seen and those that are finished, a bit for each.
+    choices: u64,
+    finished: u64,
     /// Tokens, as far as told.
     pub usage: Usage,
     /// Whether the body is events; a large plain answer is passed on as bytes.
     pub events: bool,
     body: Incoming,
     reader: Reader,
-    ended: bool,
+    ended: Option<Result<(), String>>,
 }
 
 impl Live {
@@ -66,12 +65,13 @@ impl Live {
             status,
             headers,
             held: VecDeque::new(),
-            finished: false,
+            choices: 0,
+            finished: 0,
             usage: Usage::default(),
             events,
             body,
             reader: Reader::new(LARGEST_EVENT),
-            ended: false,
+            ended: None,
         }
     }
 
@@ -83,14 +83,16 @@ impl Live {
                 Ok(None) => {}
                 Err(problem) => return Poll::Ready(Next::Broken(problem.to_string())),
             }
-            if self.ended {
-                return Poll::Ready(Next::End);
+            match self.ended.take() {
+                Some(Ok(())) => return Poll::Ready(Next::End),
+                Some(Err(problem)) => return Poll::Ready(Next::Broken(problem)),
+                None => {}
             }
             match ready!(self.poll_bytes(cx)) {
                 Some(Ok(bytes)) => self.reader.push(bytes),
-                Some(Err(problem)) => return Poll::Ready(Next::Broken(problem)),
-                None => {
-                    self.ended = true;
+                // What has arrived whole is passed on first, however the rest ended.
+                ended => {
+                    self.ended = Some(ended.map_or(Ok(()), |ended| ended.map(|_| ())));
                     if let Some(event) = self.reader.finish() {
                         return Poll::Ready(Next::Event(event));
                     }
@@ -122,40 +124,50 @@ impl Live {
             return Look::Plain;
         }
         let Some(data) = event.data() else { return Look::Plain };
-        let (chunk, usage) = read_chunk(&data);
-        self.note(usage);
+        let (chunk, notes) = read_chunk(&data);
+        self.note(notes);
         match chunk {
             Chunk::Done => Look::Done,
             Chunk::Error | Chunk::BadFinish => Look::Error,
-            Chunk::Content { finished: true } | Chunk::Finish => Look::Finish,
             _ if event.kind() == Some(b"error") => Look::Error,
-            Chunk::Content { finished: false } | Chunk::Nothing | Chunk::Garbled => Look::Plain,
+            Chunk::Content | Chunk::Finish | Chunk::Nothing | Chunk::Garbled => Look::Plain,
         }
     }
 
-    /// Keeps the latest counts.
-    pub fn note(&mut self, usage: Usage) {
+    /// Whether every choice that was seen has its finish.
+    pub fn is_finished(&self) -> bool {
+        self.finished != 0 && self.choices & !self.finished == 0
+    }
+
+    /// Keeps what an event told.
+    pub fn note(&mut self, notes: Notes) {
+        let usage = notes.usage;
+        self.choices |= notes.choices;
+        self.finished |= notes.finished;
         self.usage = Usage { prompt: usage.prompt.or(self.usage.prompt), completion: usage.completion.or(self.usage.completion) };
     }
 }
 
-/// Whether an event can be anything but plain content.
+/// Whether an event can be anything but plain content of the first choice.
 fn may_matter(raw: &[u8]) -> bool {
     static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("error\""));
-    static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\":"));
-    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\":"));
+    static EVENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("event:"));
     static DONE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("[DONE]"));
-    let filled = |finder: &Finder<'_>| {
-        let mut rest = raw;
-        while let Some(at) = finder.find(rest) {
-            rest = rest.get(at + finder.needle().len()..).unwrap_or_default();
-            if !rest.trim_ascii_start().starts_with(b"null") {
-                return true;
-            }
-        }
-        false
+    static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
+    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+    static INDEX: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"index\""));
+    // Whether the name stands before a value other than the usual one.
+    let unusual = |finder: &Finder<'_>, usual: &[u8]| {
+        finder.find_iter(raw).any(|at| {
+            let rest = raw.get(at + finder.needle().len()..).unwrap_or_default().trim_ascii_start();
+            let value = rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start();
+            !value.starts_with(usual)
+        })
     };
-    raw.starts_with(b"event") || filled(&FINISH) || filled(&USAGE) || ERROR.find(raw).is_some() || DONE.find(raw).is_some()
+    [&ERROR, &EVENT, &DONE].into_iter().any(|finder| finder.find(raw).is_some())
+        || unusual(&FINISH, b"null")
+        || unusual(&USAGE, b"null")
+        || unusual(&INDEX, b"0")
 }
 
 #[cfg(test)]
@@ -172,6 +184,9 @@ mod tests {
             br#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#,
             br#"data: {"error":{"message":"x"}}"#,
             br#"data: {"type":"error"}"#,
+            br#"data: {"choices":[{"index":1,"delta":{"content":"x"},"finish_reason":null}]}"#,
+            br#"data: { "choices" : [ { "finish_reason" : "stop" } ] }"#,
+            b"id: 1\nevent: error\ndata: {}",
             b"data: [DONE]",
             b"event: error\ndata: {}",
         ] {

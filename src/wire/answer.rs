@@ -30,10 +30,7 @@ pub enum Answer {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chunk {
     /// Text, reasoning, a refusal or a tool call, perhaps with the finish.
-    Content {
-        /// Whether it carries a finish reason too.
-        finished: bool,
-    },
+    Content,
     /// A finish reason without content.
     Finish,
     /// A finish reason that means failure (`error`, `network_error`).
@@ -78,6 +75,8 @@ struct BaseResp {
 
 #[derive(Deserialize)]
 struct Choice<'a> {
+    #[serde(default)]
+    index: Option<u32>,
     #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
     #[serde(borrow, default)]
@@ -164,6 +163,14 @@ impl Body<'_> {
 
 /// Looks at a whole answer that came with a good status.
 pub fn read_answer(body: &[u8]) -> Answer {
+    match std::str::from_utf8(body) {
+        Ok(_) => read_text(body),
+        // It is passed on as it came all the same; only to look at it, it must be text.
+        Err(_) => read_text(String::from_utf8_lossy(body).as_bytes()),
+    }
+}
+
+fn read_text(body: &[u8]) -> Answer {
     let Ok(answer) = serde_json::from_slice::<Body<'_>>(body) else {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
             Ok(_) => Answer::Garbled("JSON, but not an object"),
@@ -186,27 +193,54 @@ pub fn read_answer(body: &[u8]) -> Answer {
     }
 }
 
-/// Looks at the data of one event of a stream, and at the usage in it.
-pub fn read_chunk(data: &[u8]) -> (Chunk, Usage) {
+/// What else an event tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Token counts.
+    pub usage: Usage,
+    /// The choices that it is about, a bit for each index.
+    pub choices: u64,
+    /// Those of them that it finishes.
+    pub finished: u64,
+}
+
+/// Looks at the data of one event of a stream.
+pub fn read_chunk(data: &[u8]) -> (Chunk, Notes) {
+    match std::str::from_utf8(data) {
+        Ok(_) => read_event(data),
+        Err(_) => read_event(String::from_utf8_lossy(data).as_bytes()),
+    }
+}
+
+fn read_event(data: &[u8]) -> (Chunk, Notes) {
+    let mut notes = Notes::default();
     if data.trim_ascii() == b"[DONE]" {
-        return (Chunk::Done, Usage::default());
+        return (Chunk::Done, notes);
     }
-    let Ok(body) = serde_json::from_slice::<Body<'_>>(data) else { return (Chunk::Garbled, Usage::default()) };
+    let Ok(body) = serde_json::from_slice::<Body<'_>>(data) else { return (Chunk::Garbled, notes) };
     if body.is_error() {
-        return (Chunk::Error, Usage::default());
+        return (Chunk::Error, notes);
     }
+    notes.usage = body.usage();
     let choices = body.choices().unwrap_or_default();
-    let finish = choices.iter().find_map(|choice| choice.finish_reason.as_deref());
-    let content = choices
-        .iter()
-        .any(|choice| choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message));
-    let chunk = match finish {
-        Some("error" | "network_error") => Chunk::BadFinish,
-        _ if content => Chunk::Content { finished: finish.is_some() },
-        Some(_) => Chunk::Finish,
-        None => Chunk::Nothing,
+    let (mut content, mut broken) = (false, false);
+    for choice in &choices {
+        let bit = 1u64.checked_shl(choice.index.unwrap_or(0)).unwrap_or(0);
+        notes.choices |= bit;
+        content |= choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message);
+        match choice.finish_reason.as_deref() {
+            Some("error" | "network_error") => broken = true,
+            Some(_) => notes.finished |= bit,
+            None => {}
+        }
+    }
+    let chunk = match notes.finished != 0 {
+        _ if broken => Chunk::BadFinish,
+        _ if content => Chunk::Content,
+        true => Chunk::Finish,
+        false => Chunk::Nothing,
     };
-    (chunk, body.usage())
+    (chunk, notes)
 }
 
 #[cfg(test)]
@@ -255,7 +289,7 @@ mod tests {
             r#"{"refusal":"no"}"#,
             r#"{"content":[{"type":"text"}]}"#,
         ] {
-            assert_eq!(read_chunk(delta(inside).as_bytes()).0, Chunk::Content { finished: false }, "{inside}");
+            assert_eq!(read_chunk(delta(inside).as_bytes()).0, Chunk::Content, "{inside}");
         }
         for inside in
             [r#"{"role":"assistant"}"#, r#"{"role":"assistant","content":""}"#, r#"{"content":null,"tool_calls":[]}"#, "{}", "null"]
@@ -270,7 +304,7 @@ mod tests {
             (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#, Chunk::Finish),
             (r#"{"choices":[{"delta":{},"finish_reason":"length"}]}"#, Chunk::Finish),
             (r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#, Chunk::BadFinish),
-            (r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#, Chunk::Content { finished: true }),
+            (r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#, Chunk::Content),
             (r#"{"error":{"message":"x"}}"#, Chunk::Error),
             (r#"{"type":"error","error":{}}"#, Chunk::Error),
             (r#"{"type":"ping"}"#, Chunk::Nothing),

@@ -307,7 +307,13 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The fields of a JSON object in order, no name twice.
+/// Whether routor acts on a field: then its being there twice is a mistake,
+/// since the provider might take the other one.
+fn is_read(name: &str) -> bool {
+    matches!(name, "model" | "messages" | "stream") || name.starts_with("routor_")
+}
+
+/// The fields of a JSON object in order, none twice that matters.
 struct Members<'a>(SmallVec<[(Name<'a>, &'a RawValue); 12]>);
 
 impl<'a> Members<'a> {
@@ -342,7 +348,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(key) = map.next_key::<&'de RawValue>()? {
                     let key = Name(key);
                     let name = key.name();
-                    if members.iter().any(|(other, _)| other.name() == name) {
+                    if is_read(&name) && members.iter().any(|(other, _)| other.name() == name) {
                         return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name))));
                     }
                     if members.len() == Members::MOST {

@@ -6,7 +6,7 @@ mod ask;
 mod conversation;
 mod splice;
 
-pub use answer::{Answer, Chunk, Usage, read_answer, read_chunk};
+pub use answer::{Answer, Chunk, Notes, Usage, read_answer, read_chunk};
 pub use ask::{Ask, Fault, Needs, Profile, Wishes, parse};
 pub use conversation::Conversation;
 pub use splice::{Edit, Pieces, splice};

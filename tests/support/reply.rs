@@ -126,7 +126,8 @@ impl Reply {
 
     /// A list of models, as `GET /models` answers.
     pub fn model_list(ids: &[&str]) -> Self {
-        let data: Vec<Value> = ids.iter().map(|id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "lab"})).collect();
+        let data: Vec<Value> =
+            ids.iter().map(|id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "lab"})).collect();
         Self::json(200, json!({"object": "list", "data": data}).to_string())
     }
 
@@ -150,7 +151,8 @@ impl Reply {
     }
 
     fn event_stream(texts: Vec<String>) -> Self {
-        let headers = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), ("transfer-encoding", "chunked")];
+        let headers =
+            [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), ("transfer-encoding", "chunked")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let steps = texts.iter().map(Step::chunk).collect();
         Self { head: Some((200, headers)), ..Self::steps(steps) }

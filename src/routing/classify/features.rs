@@ -12,6 +12,10 @@ pub(super) struct Shape {
     pub question: bool,
     /// Lines or clauses that begin like `1.`, `2)` or `- `.
     pub items: u32,
+    /// Commas, colons and semicolons of any script, and list items.
+    pub clauses: u32,
+    /// The pages of a document that is spoken of: `an 80 page agreement`.
+    pub pages: u32,
     /// Marks of code: fences, braces, semicolons at a line's end, calls.
     pub code: u32,
     /// An operator between numbers: something to calculate.
@@ -28,7 +32,51 @@ pub(super) fn shape(text: &str) -> Shape {
         read_line(line.trim(), &mut shape);
     }
     shape.items += inline_items(text);
+    shape.clauses += shape.items * 2;
+    shape.pages = pages(text);
     shape
+}
+
+/// What counts the size of a document, and how many of it make a page.
+/// `5,000-word`, `80 page`, `60-seitig`, `70 पृष्ठ`, `100 页`.
+const PAGE_UNITS: [(&str, u32); 16] = [
+    ("page", 1),
+    ("pagin", 1),
+    ("págin", 1),
+    ("seite", 1),
+    ("seiti", 1),
+    ("页", 1),
+    ("頁", 1),
+    ("ページ", 1),
+    ("पृष्ठ", 1),
+    ("पेज", 1),
+    ("word", 400),
+    ("wört", 400),
+    ("wort", 400),
+    ("palabra", 400),
+    ("palavra", 400),
+    ("mots", 400),
+];
+
+/// The largest size of a document that is spoken of, in pages.
+fn pages(text: &str) -> u32 {
+    let mut most = 0;
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let digits = rest.get(at..).unwrap_or_default();
+        let end = digits.find(|c: char| !(c.is_ascii_digit() || matches!(c, ',' | '.'))).unwrap_or(digits.len());
+        let (number, behind) = digits.split_at(end);
+        let unit = behind.trim_start_matches([' ', '-', '\u{2011}']);
+        if let Some((_, words)) = PAGE_UNITS.iter().find(|(name, _)| unit.starts_with(name)) {
+            let count = number
+                .bytes()
+                .filter(u8::is_ascii_digit)
+                .fold(0u32, |sum, digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
+            most = most.max(count / words);
+        }
+        rest = behind;
+    }
+    most
 }
 
 /// One pass over the letters: words, scripts, arithmetic.
@@ -60,6 +108,7 @@ fn count_words(text: &str, shape: &mut Shape) {
             in_word = word;
             scripts |= script(c);
         }
+        shape.clauses += u32::from(matches!(c, ',' | ';' | ':' | '、' | '，' | '；' | '：' | '।' | '·'));
         if !c.is_whitespace() {
             (before, last) = (last, c);
         }

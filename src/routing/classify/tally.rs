@@ -1,0 +1,179 @@
+//! What was found in a text: a value for each dimension, the words behind it,
+//! and the votes for a category.
+
+use super::category::Ballot;
+use super::dimensions::{COUNT, Dimension};
+use super::features::{Shape, shape};
+use super::fold::fold;
+use super::lexicon::LEXICON;
+
+/// How many words a signal names.
+const NAMED: usize = 3;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    values: [f64; COUNT],
+    named: [[Option<&'static str>; NAMED]; COUNT],
+    pub ballot: Ballot,
+    pub shape: Shape,
+    /// Greetings, thanks, refusals were found.
+    pub courtesy: bool,
+    /// Assent was found: `yes`, `do it`, `go on`.
+    pub assent: bool,
+}
+
+impl Tally {
+    /// Reads a text: folds it, looks for all words, and sees its form.
+    pub(super) fn read(text: &str) -> Self {
+        let mut folded = String::new();
+        fold(text, &mut folded);
+        let mut tally = Self { shape: shape(text), ..Self::default() };
+        let mut seen = Seen::new();
+        let mut cover = Cover::new(&folded);
+        let question_from = if tally.shape.words <= QUESTION_WORDS { 0 } else { last_question(&folded) };
+        for hit in LEXICON.find(&folded) {
+            let (dimension, category) = (hit.word.dimension, hit.word.category);
+            match dimension {
+                Dimension::SmallTalk => {
+                    cover.add(hit.start, hit.end);
+                    tally.courtesy |= category.is_some();
+                    tally.assent |= category.is_none();
+                    continue;
+                }
+                Dimension::FactQuestion if hit.start < question_from => continue,
+                _ => {}
+            }
+            if seen.is_new(hit.id) {
+                tally.count(dimension, hit.word.written);
+                if let Some(category) = category {
+                    tally.ballot.add(category, vote(dimension));
+                }
+            }
+        }
+        tally.set(Dimension::SmallTalk, cover.value(&folded));
+        tally
+    }
+
+    /// The value of a dimension, not capped.
+    pub(super) fn value(&self, dimension: Dimension) -> f64 {
+        self.values.get(dimension as usize).copied().unwrap_or_default()
+    }
+
+    /// Sets the value of a dimension.
+    pub(super) fn set(&mut self, dimension: Dimension, value: f64) {
+        if let Some(slot) = self.values.get_mut(dimension as usize) {
+            *slot = value;
+        }
+    }
+
+    /// The first words that a dimension was found by.
+    pub(super) fn named(&self, dimension: Dimension) -> impl Iterator<Item = &'static str> {
+        self.named.get(dimension as usize).into_iter().flatten().filter_map(|word| *word)
+    }
+
+    fn count(&mut self, dimension: Dimension, word: &'static str) {
+        self.set(dimension, self.value(dimension) + 1.0);
+        let named = self.named.get_mut(dimension as usize).into_iter().flatten();
+        if let Some(free) = named.into_iter().find(|slot| slot.is_none()) {
+            *free = Some(word);
+        }
+    }
+}
+
+/// Up to so many words, a question word tells of a fact wherever it stands;
+/// in a longer message only in its last sentence.
+const QUESTION_WORDS: f64 = 24.0;
+
+/// Where the last sentence of a folded text begins, if it is a question.
+fn last_question(folded: &str) -> usize {
+    let text = folded.trim_end();
+    if !text.ends_with(['?', '？']) {
+        return text.len();
+    }
+    let inside = text.trim_end_matches(['?', '？']);
+    inside.rfind(['.', '!', '?', ',', ':', '。', '，', '、', '।']).map_or(0, |at| at + 1)
+}
+
+/// What a word of a dimension is worth as a vote. The verb of the task says
+/// more than its subject.
+fn vote(dimension: Dimension) -> f64 {
+    match dimension {
+        Dimension::CodePresence | Dimension::ExpertTerms => 0.6,
+        Dimension::FactQuestion => 0.8,
+        Dimension::Reasoning | Dimension::Rework => 2.0,
+        _ => 1.0,
+    }
+}
+
+/// Which words were seen already: each counts once.
+struct Seen([u64; Seen::BLOCKS]);
+
+impl Seen {
+    /// Room for 8192 words; a test compares it with the lexicon.
+    const BLOCKS: usize = 128;
+
+    fn new() -> Self {
+        Self([0; Self::BLOCKS])
+    }
+
+    /// Whether a word is seen for the first time.
+    fn is_new(&mut self, id: usize) -> bool {
+        let Some(block) = self.0.get_mut(id / 64) else { return false };
+        let bit = 1u64 << (id % 64);
+        let new = *block & bit == 0;
+        *block |= bit;
+        new
+    }
+}
+
+/// Which bytes of a short text belong to small talk.
+struct Cover {
+    /// A bit per byte; longer texts are not small talk.
+    bytes: u128,
+    short: bool,
+}
+
+impl Cover {
+    fn new(folded: &str) -> Self {
+        Self { bytes: 0, short: folded.len() <= 128 }
+    }
+
+    fn add(&mut self, start: usize, end: usize) {
+        if self.short && start < end {
+            let upto = |at: usize| if at >= 128 { u128::MAX } else { (1u128 << at) - 1 };
+            self.bytes |= upto(end) & !upto(start);
+        }
+    }
+
+    /// 0 when up to half of the letters belong to small talk, 1 from 80 % on,
+    /// and when there are no letters.
+    fn value(&self, folded: &str) -> f64 {
+        if !self.short {
+            return 0.0;
+        }
+        let (mut all, mut covered) = (0u32, 0u32);
+        for (at, _) in folded.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
+            all += 1;
+            covered += u32::from(self.bytes & (1u128 << at.min(127)) != 0);
+        }
+        if all == 0 { 1.0 } else { ((f64::from(covered) / f64::from(all) - 0.5) / 0.3).clamp(0.0, 1.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_its_bit() {
+        assert!(LEXICON.len() <= Seen::BLOCKS * 64, "{} words", LEXICON.len());
+    }
+
+    #[test]
+    fn small_talk_is_a_share_of_the_letters() {
+        assert_eq!(Tally::read("thanks a lot!").value(Dimension::SmallTalk), 1.0);
+        assert_eq!(Tally::read("🎉🎉").value(Dimension::SmallTalk), 1.0);
+        assert_eq!(Tally::read("hi, prove the theorem of Pythagoras").value(Dimension::SmallTalk), 0.0);
+    }
+}
