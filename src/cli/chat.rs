@@ -125,11 +125,15 @@ async fn here(settings: Settings, state: State, args: &Chat, body: Value, id: St
     exit
 }
 
-/// Takes the providers with keys without asking them; only servers on this
-/// machine are looked for, and only their list says what they have.
+/// Takes the configured providers without asking them. Only servers that
+/// nobody named are looked for; and when no chain knows a model, those on this
+/// machine are asked what they have.
 async fn enlist(engine: &Arc<Engine>, screen: &Screen) -> Result<(), Exit> {
     engine.trust();
-    engine.recheck(|provider, _| provider.local).await;
+    engine.recheck(|provider, _| provider.optional).await;
+    if crate::catalog::Tier::ALL.into_iter().all(|tier| engine.fleet().table.tier(tier).chain.is_empty()) {
+        engine.learn_models(|provider| provider.local && !provider.optional).await;
+    }
     let fleet = engine.fleet();
     if fleet.pool_size() > 0 {
         return Ok(());
@@ -242,7 +246,7 @@ impl Printing<'_> {
             Err(problem) => return Ok(self.broken(&problem)),
         };
         if self.args.json {
-            self.put(&String::from_utf8_lossy(&body), true)?;
+            self.screen.bytes(&body)?;
             return Ok(Exit::Done);
         }
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();

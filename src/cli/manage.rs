@@ -63,10 +63,24 @@ fn print(status: &Status, screen: &Screen) -> Result<(), Unprinted> {
         ]);
     }
     screen.line(&rows.to_string())?;
+    for provider in status.providers.iter().filter(|provider| provider.in_pool || !provider.optional) {
+        let cooling: Vec<String> =
+            provider.cooling.iter().map(|model| format!("{} {}s", model.model, model.cooling_ms.div_ceil(1000))).collect();
+        let in_pool = if provider.in_pool { "yes" } else { "no" };
+        rows.add_row([
+            provider.provider.as_str(),
+            in_pool,
+            &provider.validation,
+            &provider.base_url,
+            &cooling.join(", "),
+            &printable(&provider.detail, 200),
+        ]);
+    }
+    screen.line(&rows.to_string())?;
     for provider in status.providers.iter().filter(|provider| !provider.in_pool && provider.validation != "unreachable") {
         screen.line(&format!("{}: with a working key, restart routor (or `routor reload`, for a key file)", provider.provider))?;
     }
-    if status.providers.iter().any(|provider| !provider.in_pool && provider.validation == "unreachable") {
+    if status.providers.iter().any(|provider| !provider.in_pool && !provider.optional && provider.validation == "unreachable") {
         screen.line("`routor reload` asks unreachable providers again")?;
     }
     Ok(())

@@ -15,7 +15,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 pub use args::{Args, Command};
 
@@ -48,7 +48,7 @@ impl From<Exit> for ExitCode {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = parse();
     let screen = screen::Screen::new(&args.common);
     crate::upstream::install_crypto();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -72,6 +72,22 @@ pub fn main() -> ExitCode {
     // A thread that still reads the terminal must not keep the process.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// Reads the command line. `--color` counts for the messages about wrong
+/// usage, too, which come before it has been read.
+fn parse() -> Args {
+    let typed: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let says = |choice: &str| {
+        typed.iter().any(|arg| *arg == format!("--color={choice}")) || typed.windows(2).any(|pair| pair == ["--color", choice])
+    };
+    let colour = match (says("never"), says("always")) {
+        (true, _) => clap::ColorChoice::Never,
+        (_, true) => clap::ColorChoice::Always,
+        _ => clap::ColorChoice::Auto,
+    };
+    let matches = Args::command().color(colour).get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|problem| problem.exit())
 }
 
 /// Ends a command on Ctrl-C, with everything it holds dropped in order.

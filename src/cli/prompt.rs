@@ -43,19 +43,22 @@ pub async fn gather(args: &Chat, screen: &Screen) -> Result<String, String> {
 }
 
 async fn read_stdin(beside_a_prompt: bool, screen: &Screen) -> Result<String, String> {
-    let reading = tokio::task::spawn_blocking(|| {
-        let mut bytes = Vec::new();
-        io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map(|_| bytes)
+    let (first, silent) = tokio::sync::oneshot::channel();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut input = io::stdin().lock().take(LARGEST + 1);
+        let mut bytes = vec![0; 8192];
+        let read = input.read(&mut bytes)?;
+        let _ = first.send(());
+        bytes.truncate(read);
+        input.read_to_end(&mut bytes).map(|_| bytes)
     });
-    let mut reading = std::pin::pin!(reading);
-    let done = tokio::select! {
-        done = reading.as_mut() => done,
-        () = tokio::time::sleep(WONDER), if beside_a_prompt => {
-            screen.note("waiting for the end of standard input, which goes behind the prompt; --no-stdin leaves it out");
-            reading.await
-        }
-    };
-    let bytes = done.map_err(|problem| problem.to_string())?.map_err(|problem| format!("standard input cannot be read: {problem}"))?;
+    if beside_a_prompt && tokio::time::timeout(WONDER, silent).await.is_err() {
+        screen.note("waiting for standard input, which goes behind the prompt; --no-stdin leaves it out");
+    }
+    let bytes = reading
+        .await
+        .map_err(|problem| problem.to_string())?
+        .map_err(|problem: io::Error| format!("standard input cannot be read: {problem}"))?;
     if bytes.len() as u64 > LARGEST {
         return Err("standard input is larger than 64 MiB, which is no prompt".to_owned());
     }

@@ -139,6 +139,17 @@ impl Screen {
         Ok(())
     }
 
+    /// Writes bytes to stdout as they are, and a line end if they have none.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Unprinted> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        if !bytes.ends_with(b"\n") {
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+
     /// Writes a line of data to stdout.
     pub fn line(&self, text: &str) -> Result<(), Unprinted> {
         self.data(&format!("{text}\n"))

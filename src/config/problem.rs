@@ -119,20 +119,40 @@ fn blank_secrets(source: &str) -> String {
 fn blank_line(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut secret = false;
-    for (at, piece) in line.split('=').enumerate() {
-        if at > 0 {
+    let mut pieces = line.split('=').peekable();
+    let mut first = true;
+    while let Some(piece) = pieces.next() {
+        if !first {
             out.push('=');
         }
         // The last word of a piece is the name of the next one's value.
         let end = piece.trim_end();
         let last = end.rsplit(|c: char| c.is_whitespace() || "{,".contains(c)).next().unwrap_or(end);
-        let name_at = end.len() - last.len();
-        let (value, name) = piece.split_at(if at == 0 { 0 } else { name_at });
-        out.push_str(&blank_runs(value, |word| secret || looks_secret(word)));
+        let value_ends = if pieces.peek().is_none() { piece.len() } else { end.len() - last.len() };
+        let (value, name) = piece.split_at(if first && pieces.peek().is_some() { 0 } else { value_ends });
+        let value = blank_address(value);
+        out.push_str(&blank_runs(&value, |word| secret || looks_secret(word)));
         out.push_str(&blank_runs(name, looks_secret));
         secret = names_a_secret(name.trim_matches(|c: char| c.is_whitespace() || "\"'{,".contains(c)));
+        first = false;
     }
-    out
+    // What follows an equals sign inside an address is its query.
+    if line.contains("://") && line.contains('?') { blank_query(&out) } else { out }
+}
+
+/// Blanks the user part of a web address.
+fn blank_address(value: &str) -> String {
+    let Some((before, rest)) = value.split_once("://") else { return value.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((user, host)) => format!("{before}://{}@{host}", "*".repeat(user.len())),
+        None => value.to_owned(),
+    }
+}
+
+/// Blanks what follows a question mark.
+fn blank_query(line: &str) -> String {
+    let (before, query) = line.split_once('?').unwrap_or((line, ""));
+    format!("{before}?{}", blank_runs(query, |_| true))
 }
 
 fn looks_secret(word: &str) -> bool {
@@ -182,5 +202,9 @@ mod tests {
         assert_eq!(blanked.len(), source.len());
         assert!(!blanked.contains("canary"), "{blanked}");
         assert!(blanked.contains("api_key_env = \"NAME\""), "{blanked}");
+        for line in ["api_key = \"canary\"", "base_url = \"https://user:canary@x/v1\"", "base_url = \"https://x/v1?key=canary&k=canary\""] {
+            let blanked = blank_secrets(line);
+            assert!(!blanked.contains("canary") && blanked.len() == line.len(), "{blanked}");
+        }
     }
 }

@@ -68,13 +68,16 @@ fn builtin(entry: &catalog::Provider, section: Option<(Placed<String>, Section<'
         }
         None => Own::default(),
     };
-    let found = find_key(&own, &entry.key_env, reading);
+    // A usual variable is for the usual host: a key never goes where it does not belong.
+    let usual = entry.base_url.as_deref().and_then(|url| Endpoint::parse(url).ok());
+    let elsewhere = matches!((&usual, &own.endpoint), (Some(usual), Some(own)) if usual.url().host() != own.url().host());
+    let found = find_key(&own, if elsewhere { &[] } else { &entry.key_env }, reading);
     let optional = named.is_none() && entry.local && entry.implicit;
     let wanted = named.is_some() || entry.implicit && (entry.local || found.is_some());
     if !wanted {
         return None;
     }
-    let Some(endpoint) = own.endpoint.clone().or_else(|| entry.base_url.as_deref().and_then(|url| Endpoint::parse(url).ok())) else {
+    let Some(endpoint) = own.endpoint.clone().or(usual) else {
         let message = format!("`{}` needs a base_url: {} runs at an address of your own", entry.id, entry.name);
         match named {
             Some(name) if !own.broken => reading.sink.push(Problem::at(name.span, message)),
@@ -85,13 +88,23 @@ fn builtin(entry: &catalog::Provider, section: Option<(Placed<String>, Section<'
     };
     let keyless = entry.local || own.auth == Some(Auth::None) || own.key_env.as_deref() == Some("");
     let source = own.source().or_else(|| found.as_ref().map(|found| found.source.clone())).or_else(|| entry.key_env.first().cloned());
+    let key = match state(found, keyless, source.as_deref()) {
+        KeyState::Missing(_) if elsewhere && own.source().is_none() => {
+            let usual = entry.key_env.join(" and ");
+            KeyState::Missing(format!(
+                "base_url is another host than {}'s, so {usual} is not sent there; name a variable with api_key_env",
+                entry.name
+            ))
+        }
+        key => key,
+    };
     let moved = own.endpoint.is_some();
     let ping = if moved { Ping { url: None, ..entry.validate.clone() } } else { entry.validate.clone() };
     Some(Provider {
         name: entry.id.clone(),
         title: entry.name.clone(),
         endpoint,
-        key: state(found, keyless, source.as_deref()),
+        key,
         key_source: source,
         auth: own.auth.unwrap_or(entry.auth),
         headers: own.headers,

@@ -86,6 +86,8 @@ pub struct ProviderLine {
     pub provider: String,
     /// Where it is.
     pub base_url: String,
+    /// A server that nobody named: its absence is no news.
+    pub optional: bool,
     /// Whether it is in the pool.
     pub in_pool: bool,
     /// What its last check came to.

@@ -199,6 +199,7 @@ fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLi
     Some(ProviderLine {
         provider: provider.name.clone(),
         base_url: provider.endpoint.as_str().to_owned(),
+        optional: provider.optional,
         in_pool: checked.standing.in_pool() && !state.is_out(),
         validation: checked.standing.name().to_owned(),
         detail: checked.detail,

@@ -70,6 +70,19 @@ impl Engine {
         }
     }
 
+    /// Asks providers only what models they have; who is in the pool stays.
+    pub async fn learn_models(self: &Arc<Self>, which: impl Fn(&Provider) -> bool) {
+        let fleet = self.fleet();
+        for (provider, state) in fleet.providers().filter(|(provider, _)| which(provider)) {
+            let asked = self.validator.check(provider, fleet.settings.validation.timeout).await;
+            let known = state.checked().map(|(checked, _)| checked);
+            if let (Some(models), Some(known)) = (asked.models, known) {
+                state.set_checked(Checked { models: Some(models), ..known }, now_text());
+            }
+        }
+        self.rebuild();
+    }
+
     async fn check_all(self: &Arc<Self>, settings: &Arc<Settings>, progress: impl Fn(&Provider, &Checked)) -> Vec<Checked> {
         let patience = settings.validation.timeout;
         let mut checks = tokio::task::JoinSet::new();
@@ -147,6 +160,8 @@ impl Engine {
 fn tell_change(provider: &Provider, before: Option<&Checked>, after: &Checked) {
     let was_in = before.is_some_and(|checked| checked.standing.in_pool());
     match (was_in, after.standing.in_pool()) {
+        // A server that nobody named comes and goes; that is no news.
+        _ if provider.optional => tracing::debug!("{} is {}", provider.name, after.standing.name()),
         (false, true) => tracing::info!("{} is back in the pool ({})", provider.name, after.standing.name()),
         (true, false) => tracing::info!("{} has left the pool ({})", provider.name, after.standing.name()),
         _ => tracing::debug!("{} lists other models than before", provider.name),

@@ -257,11 +257,9 @@ fn compose(query: &Query) -> (String, Vec<Value>) {
     (format!("SELECT seq, record FROM requests{filter} ORDER BY seq DESC LIMIT ?{}", values.len()), values)
 }
 
-/// Whether a fallback happened: another model was tried or answered.
+/// Whether a fallback happened: another model than the first of the chain answered.
 pub(super) fn had_fallback(record: &Record) -> bool {
-    record.outcome == Outcome::Fallback
-        || record.attempts.len() > 1
-        || matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
+    matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
 }
 
 /// Every `provider/model` that the request touched and the name it asked for,
@@ -346,6 +344,11 @@ mod tests {
         })
     }
 
+    fn fallback(mut record: Box<Record>) -> Box<Record> {
+        record.served_by = record.chain.last().cloned();
+        record
+    }
+
     fn ids(store: &Store, query: &Query) -> Vec<String> {
         store.find(query).unwrap().into_iter().map(|stored| stored.record.id).collect()
     }
@@ -358,7 +361,7 @@ mod tests {
         let mut store = Store::open(&path).unwrap();
         let batch = vec![
             (1, record("a", Outcome::Served, &[("x", "m")])),
-            (2, record("b", Outcome::Fallback, &[("x", "m"), ("y", "org/n")])),
+            (2, fallback(record("b", Outcome::Fallback, &[("x", "m"), ("y", "org/n")]))),
             (3, record("c", Outcome::Failed, &[("x", "m"), ("y", "org/n")])),
         ];
         store.append(7, &batch).unwrap();
@@ -367,7 +370,7 @@ mod tests {
         for (query, wanted) in [
             (all.clone(), &["a", "b", "c"][..]),
             (Query { limit: 2, ..all.clone() }, &["b", "c"]),
-            (Query { fallback: true, ..all.clone() }, &["b", "c"]),
+            (Query { fallback: true, ..all.clone() }, &["b"]),
             (Query { failed: true, ..all.clone() }, &["c"]),
             (Query { provider: Some("y".into()), ..all.clone() }, &["b", "c"]),
             (Query { model: Some("org/n".into()), ..all.clone() }, &["b", "c"]),

@@ -72,11 +72,12 @@ impl Upstream {
 impl Line {
     fn new(provider: &Provider, connect: Duration) -> Option<Self> {
         let target: Uri = format!("{}/chat/completions", provider.endpoint.as_str()).parse().ok()?;
+        let proxy = Connector::proxy_authorization(&target, provider.endpoint.is_loopback());
         let connector = Connector::new(&target, provider.endpoint.is_loopback(), connect);
         Some(Self {
             client: client(connector.clone(), usize::MAX),
             fresh: client(connector, 0),
-            template: Template::new(provider, target)?,
+            template: Template::new(provider, target, proxy)?,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -45,6 +45,8 @@ impl Uses {
 enum Route {
     Direct(HttpsConnector<HttpConnector>),
     Proxied(HttpsConnector<Tunnel<HttpConnector>>),
+    /// Plain requests go to the proxy itself, with the whole address in them.
+    Forwarded(HttpsConnector<HttpConnector>, Uri),
 }
 
 /// Opens connections to one provider.
@@ -68,6 +70,7 @@ impl Connector {
         let proxy = (!loopback).then(|| Matcher::from_env().intercept(target)).flatten();
         let route = match proxy {
             None => Route::Direct(secure(tcp, target)),
+            Some(proxy) if target.scheme_str() == Some("http") => Route::Forwarded(secure(tcp, target), proxy.uri().clone()),
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
                 if let Some(auth) = proxy.basic_auth() {
@@ -77,6 +80,12 @@ impl Connector {
             }
         };
         Self { route, timeout }
+    }
+
+    /// What a proxy that takes whole requests for this provider wants to be told.
+    pub fn proxy_authorization(target: &Uri, loopback: bool) -> Option<HeaderValue> {
+        let proxy = (!loopback && target.scheme_str() == Some("http")).then(|| Matcher::from_env().intercept(target)).flatten()?;
+        proxy.basic_auth().cloned()
     }
 }
 
@@ -99,6 +108,7 @@ impl Service<Uri> for Connector {
         match &mut self.route {
             Route::Direct(route) => route.poll_ready(cx),
             Route::Proxied(route) => route.poll_ready(cx),
+            Route::Forwarded(route, _) => route.poll_ready(cx),
         }
     }
 
@@ -107,10 +117,12 @@ impl Service<Uri> for Connector {
         let connecting: Connecting<MaybeHttpsStream<TokioIo<TcpStream>>> = match &mut self.route {
             Route::Direct(route) => Box::pin(route.call(target)),
             Route::Proxied(route) => Box::pin(route.call(target)),
+            Route::Forwarded(route, proxy) => Box::pin(route.call(proxy.clone())),
         };
+        let forwarded = matches!(self.route, Route::Forwarded(..));
         Box::pin(async move {
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(stream) => Ok(Stream { io: stream?, uses: Uses::default() }),
+                Ok(stream) => Ok(Stream { io: stream?, uses: Uses::default(), forwarded }),
                 Err(_) => Err(Box::new(ConnectTimeout(timeout)) as Boxed),
             }
         })
@@ -121,11 +133,12 @@ impl Service<Uri> for Connector {
 pub(super) struct Stream {
     io: MaybeHttpsStream<TokioIo<TcpStream>>,
     uses: Uses,
+    forwarded: bool,
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        self.io.connected().extra(self.uses.clone())
+        self.io.connected().proxy(self.forwarded).extra(self.uses.clone())
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Template {
 
 impl Template {
     /// `None` when a configured header cannot be sent, which the configuration has ruled out.
-    pub fn new(provider: &Provider, target: Uri) -> Option<Self> {
+    pub fn new(provider: &Provider, target: Uri, proxy: Option<HeaderValue>) -> Option<Self> {
         let mut headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
         for (name, value) in &provider.headers {
             headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, secret(value.expose())?));
@@ -56,6 +56,7 @@ impl Template {
         if let Some(key) = provider.key.key() {
             headers.extend(auth(provider.auth, key));
         }
+        headers.extend(proxy.map(|value| (http::header::PROXY_AUTHORIZATION, value)));
         Some(Self { target, headers })
     }
 

@@ -30,6 +30,11 @@ pub(super) enum Dimension {
     Length,
     Context,
     Setting,
+    // Two kinds of words have no row: they only tell what small talk is.
+    /// `Yes`, `do it`, `go on`.
+    Assent,
+    /// Words that stand between greetings and thanks.
+    Filler,
 }
 
 /// How many dimensions there are.

@@ -86,8 +86,7 @@ impl Lexicon {
 
 /// Whether a sentence begins behind this text.
 fn begins_sentence(before: &str) -> bool {
-    let before = before.trim_end();
-    before.is_empty() || before.ends_with(|c: char| !c.is_alphanumeric() && !is_unspaced(c))
+    before.is_empty() || before.ends_with(['¿', '¡', '"', '“']) || before.trim_end().ends_with(['.', '!', '?', ':', ';', '。', '？']) || before.ends_with(", ")
 }
 
 /// Whether a word with this first or last letter may touch other letters.

@@ -1,7 +1,7 @@
 //! What was found in a text: a value for each dimension, the words behind it,
 //! and the votes for a category.
 
-use super::category::Ballot;
+use super::category::{Ballot, Category};
 use super::dimensions::{COUNT, Dimension};
 use super::features::{Shape, shape};
 use super::fold::fold;
@@ -30,15 +30,19 @@ impl Tally {
         fold(text, &mut folded);
         let mut tally = Self { shape: shape(text), ..Self::default() };
         let mut seen = Seen::new();
-        let mut cover = Cover::new(&folded);
+        let (mut cover, mut filler) = (Cover::new(&folded), Cover::new(&folded));
         let question_from = if tally.shape.words <= QUESTION_WORDS { 0 } else { last_question(&folded) };
         for hit in LEXICON.find(&folded) {
             let (dimension, category) = (hit.word.dimension, hit.word.category);
             match dimension {
-                Dimension::SmallTalk => {
+                Dimension::SmallTalk | Dimension::Assent => {
                     cover.add(hit.start, hit.end);
-                    tally.courtesy |= category.is_some();
-                    tally.assent |= category.is_none();
+                    tally.courtesy |= dimension == Dimension::SmallTalk;
+                    tally.assent |= dimension == Dimension::Assent;
+                    continue;
+                }
+                Dimension::Filler => {
+                    filler.add(hit.start, hit.end);
                     continue;
                 }
                 Dimension::FactQuestion if hit.start < question_from => continue,
@@ -51,7 +55,13 @@ impl Tally {
                 }
             }
         }
+        if cover.bytes != 0 && !tally.shape.question {
+            cover.bytes |= filler.bytes;
+        }
         tally.set(Dimension::SmallTalk, cover.value(&folded));
+        if tally.value(Dimension::SmallTalk) > 0.0 {
+            tally.ballot.add(Category::Chat, 3.0);
+        }
         tally
     }
 

@@ -43,14 +43,19 @@ fn read_message(talk: &Talk<'_>) -> Tally {
     let rework = parts(text).map(|part| (part, Tally::read(part))).find(|(_, tally)| asks_for_rework(tally));
     let (read, mut tally) = rework.unwrap_or_else(|| (text, Tally::read(text)));
     let shape = tally.shape;
+    let material = if read.len() < text.len() { Tally::read(text).shape.words - shape.words } else { 0.0 };
+    if tally.value(Dimension::Rework) > 0.0 && shape.words + material > BRIEF_WORDS {
+        // `Translate hello` asks for a word, and `Translate: …` for a text.
+        tally.set(Dimension::FactQuestion, 0.0);
+    }
     // What was cut off, and what is only to be reworked, is long but not hard.
     let unread = talk.last_user_bytes.max(talk.last_user.len()).saturating_sub(read.len());
     let words = shape.words + unread as f64 / BYTES_PER_WORD / MATERIAL_SHARE;
-    tally.set(Dimension::Brevity, ((BRIEF_WORDS - words) / (BRIEF_WORDS - 1.0)).clamp(0.0, 1.0).powf(1.5));
+    tally.set(Dimension::Brevity, ((BRIEF_WORDS - words - material) / (BRIEF_WORDS - 1.0)).clamp(0.0, 1.0).powf(1.5));
     tally.set(Dimension::Length, ((words / SHORT_WORDS).ln() / (LONG_WORDS / SHORT_WORDS).ln()).max(0.0));
     tally.set(Dimension::CodePresence, tally.value(Dimension::CodePresence) + f64::from(shape.code));
     tally.set(Dimension::Steps, tally.value(Dimension::Steps) * 2.0 + f64::from(shape.clauses));
-    tally.set(Dimension::Deliverable, tally.value(Dimension::Deliverable) + f64::from(shape.pages) / LONG_PAGES);
+    tally.set(Dimension::Design, tally.value(Dimension::Design) + (f64::from(shape.pages) / LONG_PAGES).min(1.0));
     if shape.arithmetic {
         tally.ballot.add(Category::Math, 1.0);
     }
@@ -73,8 +78,8 @@ const LONG_WORDS: f64 = 300.0;
 const BYTES_PER_WORD: f64 = 6.0;
 /// One word that asks is worth so many that are only to be reworked.
 const MATERIAL_SHARE: f64 = 16.0;
-/// Pages of a document that is long: its size alone is a tier.
-const LONG_PAGES: f64 = 8.0;
+/// Pages of a document that is as hard to keep in mind as a design.
+const LONG_PAGES: f64 = 40.0;
 
 fn asks_for_rework(tally: &Tally) -> bool {
     tally.value(Dimension::Rework) > 0.0
@@ -100,8 +105,9 @@ fn add_setting(talk: &Talk<'_>, tally: &mut Tally) {
 
 /// Where dimensions contradict each other, one is silent.
 fn settle(tally: &mut Tally) {
+    let asks = tally.value(Dimension::Explanation) + tally.value(Dimension::FactQuestion) > 0.0;
     let small = tally.value(Dimension::SmallScope) > 0.0 || tally.shape.words <= BRIEF_WORDS;
-    if tally.value(Dimension::Explanation) > 0.0 && small {
+    if asks && small {
         // `Explain microservices in one paragraph` designs none.
         for dimension in [Dimension::Design, Dimension::Reasoning, Dimension::DetailedWork] {
             tally.set(dimension, 0.0);
