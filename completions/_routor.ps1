@@ -93,6 +93,7 @@ Register-ArgumentCompleter -Native -CommandName 'routor' -ScriptBlock {
             [CompletionResult]::new('--no-stream', '--no-stream', [CompletionResultType]::ParameterName, 'Print the answer when it is whole, not as it comes')
             [CompletionResult]::new('--no-stdin', '--no-stdin', [CompletionResultType]::ParameterName, 'Do not read standard input')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the provider''s whole answer as JSON')
+            [CompletionResult]::new('--explain', '--explain', [CompletionResultType]::ParameterName, 'Print the routing decision and ask nobody')
             [CompletionResult]::new('--demo', '--demo', [CompletionResultType]::ParameterName, 'Ask three simulated providers, of which the first fails')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')

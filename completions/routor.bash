@@ -97,7 +97,7 @@ _routor() {
             return 0
             ;;
         routor__subcmd__chat)
-            opts="-m -t -s -f -v -q -h --model --tier --system --file --max-tokens --temperature --no-stream --no-stdin --json --demo --config --state --color --verbose --quiet --help"
+            opts="-m -t -s -f -v -q -h --model --tier --system --file --max-tokens --temperature --no-stream --no-stdin --json --explain --demo --config --state --color --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -87,6 +87,7 @@ set edit:completion:arg-completer[routor] = {|@words|
             cand --no-stream 'Print the answer when it is whole, not as it comes'
             cand --no-stdin 'Do not read standard input'
             cand --json 'Print the provider''s whole answer as JSON'
+            cand --explain 'Print the routing decision and ask nobody'
             cand --demo 'Ask three simulated providers, of which the first fails'
             cand -v 'Say more (-vv: everything)'
             cand --verbose 'Say more (-vv: everything)'

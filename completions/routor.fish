@@ -81,6 +81,7 @@ never\t'Never'"
 complete -c routor -n "__fish_routor_using_subcommand chat" -l no-stream -d 'Print the answer when it is whole, not as it comes'
 complete -c routor -n "__fish_routor_using_subcommand chat" -l no-stdin -d 'Do not read standard input'
 complete -c routor -n "__fish_routor_using_subcommand chat" -l json -d 'Print the provider\'s whole answer as JSON'
+complete -c routor -n "__fish_routor_using_subcommand chat" -l explain -d 'Print the routing decision and ask nobody'
 complete -c routor -n "__fish_routor_using_subcommand chat" -l demo -d 'Ask three simulated providers, of which the first fails'
 complete -c routor -n "__fish_routor_using_subcommand chat" -s v -l verbose -d 'Say more (-vv: everything)'
 complete -c routor -n "__fish_routor_using_subcommand chat" -s q -l quiet -d 'Say only what went wrong'

@@ -235,7 +235,7 @@ fn a_fallback_is_recorded_with_both_attempts() {
     let record = timeless(logs(daemon.home(), &["--id", "fallback"]).remove(0));
     for (field, value) in [
         ("model", json!("auto")),
-        ("tier", json!("LIGHT")),
+        ("tier", json!("NANO")),
         ("chain", json!(["a/m1", "b/m1"])),
         ("stream", json!(false)),
         ("outcome", json!("fallback")),
@@ -334,7 +334,7 @@ fn the_table_has_one_line_a_request_with_its_attempts() {
     let (_a, _b, daemon) = history();
     let done = daemon.run(&["logs", "--all"]).expect_code(0);
     let line = done.stdout.lines().find(|line| line.contains("fallback")).expect("a line");
-    for text in ["LIGHT", "a/m1", "503", "b/m1", "200"] {
+    for text in ["NANO", "a/m1", "503", "b/m1", "200"] {
         assert!(line.contains(text), "{text}: {line}");
     }
     assert_eq!(done.stdout.lines().filter(|line| line.contains("b/m2")).count(), 1, "{}", done.stdout);

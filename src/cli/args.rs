@@ -144,6 +144,9 @@ pub struct Chat {
     /// Print the provider's whole answer as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print the routing decision and ask nobody
+    #[arg(long)]
+    pub explain: bool,
     /// Ask three simulated providers, of which the first fails
     #[arg(long)]
     pub demo: bool,

@@ -11,12 +11,12 @@ use tokio_util::task::TaskTracker;
 use super::args::{Chat, Common};
 use super::follow::Watch;
 use super::screen::{Screen, Unprinted};
-use super::{Exit, check, prepare, prompt};
+use super::{Exit, check, explain, prepare, prompt};
 use crate::config::Settings;
 use crate::control::Client;
 use crate::demo::Demo;
-use crate::engine::{Call, Desk, Engine};
-use crate::gateway::{Out, into_response};
+use crate::engine::{Call, Desk, Engine, Reply};
+use crate::gateway::{Out, into_response, json_response};
 use crate::journal::{Draft, Journal, Limits};
 use crate::paths::{self, State};
 use crate::redact::printable;
@@ -76,14 +76,15 @@ async fn answer(common: &Common, args: &Chat, body: Value, screen: &Screen) -> R
 }
 
 async fn from_daemon(client: Client, address: &str, args: &Chat, body: &Value, id: &str, screen: &Screen) -> Result<Exit, Exit> {
-    let watch = Watch::daemon(client, id).await;
+    let watch = if args.explain { None } else { Watch::daemon(client, id).await };
     let failed = |problem: reqwest::Error| {
         screen.error(&format!("routor at http://{address} does not answer: {}", problem.without_url()));
         Exit::No
     };
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).retry(reqwest::retry::never());
     let http = http.tls_backend_preconfigured(crate::upstream::no_tls()).build().map_err(failed)?;
-    let mut request = http.post(format!("http://{address}/v1/chat/completions")).json(body).header("x-request-id", id);
+    let path = if args.explain { "/v1/routing/debug" } else { "/v1/chat/completions" };
+    let mut request = http.post(format!("http://{address}{path}")).json(body).header("x-request-id", id);
     if let Some(key) = paths::env(paths::KEY_VARIABLE) {
         request = request.bearer_auth(key);
     }
@@ -152,6 +153,14 @@ async fn complete(engine: &Arc<Engine>, args: &Chat, body: Value, id: String, wa
         screen.error(&fault.message);
         Exit::Usage
     })?;
+    if args.explain {
+        let response = match engine.explain(&ask) {
+            Ok(explanation) => json_response(StatusCode::OK, serde_json::to_string(&explanation).unwrap_or_default()),
+            Err(refusal) => into_response(Reply::Refused(refusal), false),
+        };
+        let (head, body) = response.into_parts();
+        return Printing { args, screen }.print(head.status, false, Source::Here(Box::new(body)), None).await;
+    }
     let desk = Desk::new(engine);
     let call = Call { ask, caller: Caller::default(), draft: Draft::open(engine.journal(), id) };
     let response = into_response(engine.answer(&desk, call).await, false);
@@ -245,6 +254,10 @@ impl Printing<'_> {
             Ok(body) => body,
             Err(problem) => return Ok(self.broken(&problem)),
         };
+        if self.args.explain && !self.args.json {
+            explain::print(&body, self.screen)?;
+            return Ok(Exit::Done);
+        }
         if self.args.json {
             self.screen.bytes(&body)?;
             return Ok(Exit::Done);

@@ -4,6 +4,7 @@
 mod args;
 mod chat;
 mod check;
+mod explain;
 mod follow;
 mod logs;
 mod manage;

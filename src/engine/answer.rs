@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
+use super::explain::{baseline_cost, savings};
 use super::fleet::{Fleet, Ticket};
 use super::relay::{Pace, Relay};
 use super::reply::{Reply, Routed};
@@ -12,7 +13,7 @@ use super::{Desk, Engine};
 use crate::failover::{Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, Skipped, millis};
-use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, decide, fit};
+use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, cost, decide, fit};
 use crate::upstream::{Caller, Failure, Live, Refused, Sent, Task, Upstream, Whole, send};
 use crate::wire::Ask;
 
@@ -47,7 +48,7 @@ impl Engine {
 
 impl Engine {
     /// The decision for a request, by the fleet as it is now.
-    fn decide(&self, fleet: &Fleet, ask: &Ask) -> Result<Decision, Refusal> {
+    pub(super) fn decide(&self, fleet: &Fleet, ask: &Ask) -> Result<Decision, Refusal> {
         let latency = |place: usize| {
             let figures = fleet.provider(place)?.1.figures(self.uptime());
             figures.quantiles.map(|(median, _)| median)
@@ -83,7 +84,13 @@ impl Run<'_> {
     async fn attempts(&self, decision: Decision, mut draft: Draft) -> Reply {
         let ids = decision.chain.iter().filter_map(|id| self.fleet.candidate(*id));
         let chain: Vec<&Candidate> = decision.unlisted.as_deref().into_iter().chain(ids).collect();
-        let routed = Routed { tier: decision.tier, confidence: decision.confidence, profile: decision.profile, ..Routed::default() };
+        let routed = Routed {
+            tier: decision.tier,
+            confidence: decision.confidence,
+            profile: decision.profile,
+            history_floor: decision.classification.as_ref().and_then(|found| found.history_floor),
+            ..Routed::default()
+        };
         let mut progress = Progress::default();
         let mut cooling: Vec<&Candidate> = Vec::new();
         let mut left = chain.len();
@@ -189,7 +196,7 @@ impl Run<'_> {
 
     fn deliver_whole(&self, whole: Whole, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
         let status = whole.status.as_u16();
-        let routed = won.note(&mut draft, routed, status, None, &whole.headers);
+        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status, None, &whole.headers));
         won.ticket.committed().good(self.engine.uptime(), Took::Whole(won.started.elapsed()));
         draft.edit(|record| {
             record.prompt_tokens = whole.usage.prompt;
@@ -202,13 +209,21 @@ impl Run<'_> {
     fn deliver_stream(&self, live: Box<Live>, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
         let first = won.started.elapsed();
         let (status, headers) = (live.status, live.headers.clone());
-        let routed = won.note(&mut draft, routed, status.as_u16(), Some(first), &headers);
+        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status.as_u16(), Some(first), &headers));
         let since = draft.started().elapsed();
         draft.edit(|record| record.first_ms = Some(millis(since)));
         let idle = self.fleet.timeouts(won.candidate).idle;
         let pace = Pace { started: won.started, first, idle };
         let relay = Relay::new(self.engine, self.fleet, live, won.ticket.committed(), draft, routed.fallback, pace);
         Reply::Stream { status, headers, relay: Box::new(relay), routed }
+    }
+
+    /// Adds what the answer saves against the baseline, which only debug headers tell.
+    fn priced(&self, candidate: &Candidate, routed: Routed) -> Routed {
+        if !self.fleet.settings.server.debug_routing {
+            return routed;
+        }
+        Routed { savings: savings(cost(&candidate.facts, self.ask), baseline_cost(self.ask)), ..routed }
     }
 
     /// The provider's refusal is the caller's business: it gets it as it came,

@@ -3,6 +3,7 @@
 //! the request came through.
 
 mod answer;
+mod explain;
 mod fleet;
 mod relay;
 mod reply;
@@ -20,6 +21,7 @@ use crate::journal::Journal;
 use crate::upstream::{Upstream, Validator};
 
 pub use answer::Call;
+pub use explain::{Explained, Explanation, Told};
 pub use fleet::{Fleet, ModelState, ProviderState};
 pub use relay::{BrokenOff, Relay};
 pub use reply::{Reply, Routed};

@@ -20,6 +20,10 @@ pub struct Routed {
     pub confidence: f64,
     /// How the model was chosen.
     pub profile: Profile,
+    /// The floor that the conversation so far sets.
+    pub history_floor: Option<Tier>,
+    /// What is saved against the baseline model, as a fraction; only in debug mode.
+    pub savings: Option<f64>,
     /// How many attempts were made.
     pub attempts: usize,
     /// Whether another model than the chain's first answered.

@@ -115,7 +115,7 @@ pub(super) fn all_failed(attempts: Option<&[Attempt]>, retry_after: Option<u64>)
 }
 
 /// A JSON response.
-pub(super) fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Out> {
+pub fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Out> {
     let mut response = Response::new(Out::full(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -4,6 +4,7 @@
 mod body;
 mod chat;
 mod connection;
+mod debug;
 mod error;
 mod guards;
 mod models;
@@ -12,6 +13,6 @@ mod routes;
 mod server;
 
 pub use body::Out;
-pub use error::{ALL_FAILED, ApiError};
+pub use error::{ALL_FAILED, ApiError, json_response};
 pub use reply::into_response;
 pub use server::{Bound, Gateway, Listeners};

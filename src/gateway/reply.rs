@@ -106,6 +106,12 @@ fn add_routing(headers: &mut HeaderMap, routed: &Routed) {
     if let Some(tier) = routed.tier {
         add("x-routor-tier", tier.name());
     }
+    if let Some(floor) = routed.history_floor {
+        add("x-routor-history-floor", floor.name());
+    }
+    if let Some(savings) = routed.savings {
+        add("x-routor-savings", &format!("{:.0}", savings * 100.0));
+    }
     add("x-routor-confidence", &format!("{:.2}", routed.confidence));
     add("x-routor-profile", routed.profile.name());
     add("x-routor-attempts", &routed.attempts.to_string());

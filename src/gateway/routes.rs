@@ -14,13 +14,14 @@ use super::body::Out;
 use super::error::{ApiError, json_response};
 use super::guards::{self, Visit};
 use super::server::Gateway;
-use super::{chat, models};
+use super::{chat, debug, models};
 
-const ROUTES: [&str; 5] = ["POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{id}", "GET /health", "GET /ready"];
+const ROUTES: [&str; 6] =
+    ["POST /v1/chat/completions", "POST /v1/routing/debug", "GET /v1/models", "GET /v1/models/{id}", "GET /health", "GET /ready"];
 
 /// Routes that OpenAI's and Anthropic's clients may ask for and that are not
 /// there, and routor's own that are to come.
-const NOT_YET: [&str; 16] = [
+const NOT_YET: [&str; 15] = [
     "/v1/responses",
     "/v1/messages",
     "/v1/complete",
@@ -33,7 +34,6 @@ const NOT_YET: [&str; 16] = [
     "/v1/batches",
     "/v1/fine_tuning",
     "/v1/assistants",
-    "/v1/routing/debug",
     "/metrics",
     "/dashboard",
     "/api/",
@@ -87,6 +87,10 @@ async fn route(
             guards::check_content(visit.headers)?;
             chat::complete(gateway, server, visit.headers, body, id.to_owned()).await
         }
+        "/v1/routing/debug" if visit.method == Method::POST => {
+            guards::check_content(visit.headers)?;
+            debug::explain(gateway, server, body).await
+        }
         "/v1/models" if get => Ok(models::list(fleet)),
         "/" if get => Ok(json_response(StatusCode::OK, json!({"routor": env!("CARGO_PKG_VERSION"), "routes": ROUTES}).to_string())),
         path => match path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
@@ -104,7 +108,7 @@ fn ready(pool: usize) -> Response<Out> {
 
 fn nowhere(method: &Method, path: &str) -> ApiError {
     match path {
-        "/v1/chat/completions" => wrong_method(method, path, "POST"),
+        "/v1/chat/completions" | "/v1/routing/debug" => wrong_method(method, path, "POST"),
         "/v1/models" | "/health" | "/ready" | "/" => wrong_method(method, path, "GET"),
         "/chat/completions" | "/models" => {
             ApiError::not_found(format!("there is nothing at {path}; the base URL ends in /v1, so this is /v1{path}"))

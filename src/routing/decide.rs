@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::classify::{Classification, Talk, classify};
 use super::filter::{Why, misfit};
 use super::names::Found;
 use super::order::arrange;
@@ -25,6 +26,8 @@ pub struct Decision {
     pub skipped: Vec<(CandidateId, Why)>,
     /// A candidate before the chain that is not in the table.
     pub unlisted: Option<Box<Candidate>>,
+    /// What the classifier said, when it was asked.
+    pub classification: Option<Box<Classification>>,
 }
 
 /// Why there is no chain.
@@ -87,6 +90,7 @@ fn unknown(table: &Table, name: Option<&str>) -> Refusal {
 /// The candidates before filters.
 struct Choice {
     tier: Option<Tier>,
+    classification: Option<Box<Classification>>,
     /// Whether other tiers may lend when the filters leave nothing.
     may_borrow: bool,
     confidence: f64,
@@ -94,6 +98,9 @@ struct Choice {
     chain: Vec<CandidateId>,
     unlisted: Option<Box<Candidate>>,
 }
+
+/// The confidence in a tier that was chosen for want of words: borderline.
+const UNSURE: f64 = 0.3;
 
 /// What every step of a decision looks at.
 struct Desk<'a> {
@@ -125,13 +132,29 @@ impl Desk<'_> {
         arrange(self.bearings.routing.order, candidates, self.ask, self.bearings.latency)
     }
 
-    /// The tier of a request that names none: LIGHT, within floor and ceiling.
-    fn automatic(&self) -> Tier {
+    /// The tier of a request that names none: the classifier's, within floor
+    /// and ceiling.
+    fn automatic(&self) -> (Tier, Classification) {
+        let words = self.ask.conversation();
+        let history: Vec<&str> = words.history.iter().map(String::as_str).collect();
+        let mut found = classify(&Talk {
+            last_user: &words.last_user,
+            last_user_bytes: words.last_user_bytes,
+            system: &words.system,
+            history: &history,
+            prompt_bytes: usize::try_from(self.ask.prompt_bytes).unwrap_or(usize::MAX),
+            tools: words.tools,
+            images: self.ask.needs.vision,
+        });
+        if words.last_user.trim().is_empty() {
+            // Nothing was said that could be judged.
+            found.tier = found.tier.max(Tier::Light);
+            found.confidence = found.confidence.min(UNSURE);
+        }
         let (wishes, routing) = (&self.ask.wishes, &self.bearings.routing);
-        let floor = wishes.floor.max(routing.floor);
-        let ceiling = wishes.ceiling.or(routing.ceiling);
-        let tier = floor.map_or(Tier::Light, |floor| floor.max(Tier::Light));
-        ceiling.map_or(tier, |ceiling| ceiling.min(tier))
+        let tier = wishes.floor.max(routing.floor).map_or(found.tier, |floor| floor.max(found.tier));
+        let tier = wishes.ceiling.or(routing.ceiling).map_or(tier, |ceiling| ceiling.min(tier));
+        (tier, found)
     }
 }
 
@@ -140,16 +163,19 @@ impl Choice {
         let (table, profile) = (desk.table, desk.ask.wishes.profile);
         let tiered = |tier: Tier, confidence| {
             let chain = desk.tier_chain(tier);
-            Self { tier: Some(tier), may_borrow: true, confidence, profile, chain, unlisted: None }
+            Self { tier: Some(tier), may_borrow: true, confidence, profile, chain, unlisted: None, classification: None }
         };
         match found {
-            Found::Auto => tiered(desk.automatic(), 0.5),
+            Found::Auto => {
+                let (tier, found) = desk.automatic();
+                Self { classification: Some(Box::new(found)), ..tiered(tier, 1.0) }
+            }
             Found::Tier(tier) => tiered(tier, 1.0),
             Found::Model(ids) => {
                 let (tier, mut chain) = table.siblings(&ids);
                 let behind: Vec<CandidateId> = desk.tier_chain(tier).into_iter().filter(|id| !chain.contains(id)).collect();
                 chain.extend(behind);
-                Self { tier: Some(tier), may_borrow: true, confidence: 1.0, profile, chain, unlisted: None }
+                Self { tier: Some(tier), may_borrow: true, confidence: 1.0, profile, chain, unlisted: None, classification: None }
             }
             Found::List(ids) => {
                 let mut chain = Vec::new();
@@ -158,7 +184,7 @@ impl Choice {
                         chain.push(id);
                     }
                 }
-                Self { tier: None, may_borrow: false, confidence: 1.0, profile, chain, unlisted: None }
+                Self { tier: None, may_borrow: false, confidence: 1.0, profile, chain, unlisted: None, classification: None }
             }
             Found::Unlisted(candidate) => Self { unlisted: Some(candidate), ..tiered(Tier::Light, 1.0) },
         }
@@ -200,8 +226,9 @@ impl Choice {
         if chain.is_empty() && self.unlisted.is_none() {
             return Err(Refusal::NoCapableModel(first_misfit.unwrap_or(Why::LocalOnly)));
         }
-        let (tier, confidence, profile) = (self.tier, self.confidence, self.profile);
-        Ok(Decision { tier, confidence, profile, chain, skipped, unlisted: self.unlisted })
+        let confidence = self.classification.as_ref().map_or(self.confidence, |found| found.confidence);
+        let (tier, profile) = (self.tier, self.profile);
+        Ok(Decision { tier, confidence, profile, chain, skipped, unlisted: self.unlisted, classification: self.classification })
     }
 }
 
@@ -249,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_light_and_tiers_are_named_in_any_case() {
+    fn auto_without_words_is_light_and_tiers_are_named_in_any_case() {
         let table = table("", &["google", "deepseek", "anthropic"]);
         let light = chain(&table, "{\"messages\":[1]}").unwrap();
         assert_eq!(light[..2], ["google/gemini-3.5-flash", "deepseek/deepseek-flash"]);

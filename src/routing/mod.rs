@@ -12,7 +12,7 @@ mod window;
 
 pub use classify::{Category, Classification, Signal, Talk, classify};
 pub use decide::{Bearings, Decision, Refusal, decide};
-pub use filter::Why;
+pub use filter::{Why, cost};
 pub use names::Found;
 pub use table::{Candidate, CandidateId, Member, Table, TierChain};
 pub use window::{Fit, fit};

@@ -29,7 +29,7 @@ pub(super) fn shape(text: &str) -> Shape {
     let mut shape = Shape::default();
     count_words(text, &mut shape);
     for line in text.lines() {
-        read_line(line.trim(), &mut shape);
+        read_line(line, &mut shape);
     }
     shape.items += inline_items(text);
     shape.clauses += shape.items * 2;
@@ -92,7 +92,9 @@ fn count_words(text: &str, shape: &mut Shape) {
             }
             in_word = word || (in_word && matches!(c, '\'' | '_' | '-'));
             scripts |= u32::from(c.is_ascii_alphabetic());
-            if c.is_ascii_digit() && matches!(last, '*' | '+' | '/' | '^' | '-' | '=') && before.is_ascii_digit() {
+            if c == '%' && last.is_ascii_digit()
+                || c.is_ascii_digit() && matches!(last, '*' | '+' | '/' | '^' | '-' | '=') && before.is_ascii_digit()
+            {
                 shape.arithmetic = true;
             }
         } else if is_unspaced(c) && !matches!(c, '\u{0600}'..='\u{06FF}' | '\u{0900}'..='\u{0DFF}' | '\u{AC00}'..='\u{D7AF}') {
@@ -108,7 +110,6 @@ fn count_words(text: &str, shape: &mut Shape) {
             in_word = word;
             scripts |= script(c);
         }
-        shape.clauses += u32::from(matches!(c, ',' | ';' | ':' | '、' | '，' | '；' | '：' | '।' | '·'));
         if !c.is_whitespace() {
             (before, last) = (last, c);
         }
@@ -134,12 +135,20 @@ fn script(c: char) -> u32 {
 }
 
 fn read_line(line: &str, shape: &mut Shape) {
+    let indented = line.starts_with(['\t']) || line.starts_with("  ");
+    let line = line.trim();
+    let code = shape.code;
     shape.question |= line.ends_with(['?', '？', '؟']);
     shape.items += u32::from(is_item(line));
     if line.starts_with("```") {
         shape.code += 2;
     } else if line.ends_with([';', '{', '}']) || line.ends_with("):") || line.contains("()") || line.contains("=>") {
         shape.code += 1;
+    }
+    if code == shape.code && !indented {
+        // The commas of code do not ask for anything.
+        let marks = line.chars().filter(|c| matches!(c, ',' | ';' | ':' | '、' | '，' | '；' | '：' | '।' | '·')).count();
+        shape.clauses += u32::try_from(marks).unwrap_or(u32::MAX / 2).min(1000);
     }
 }
 

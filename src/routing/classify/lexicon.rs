@@ -48,7 +48,7 @@ impl Lexicon {
     fn compile() -> Self {
         let (mut words, mut patterns) = (Vec::new(), Vec::new());
         for line in LINES {
-            for written in line.2.split('|') {
+            for written in line.2.split('|').map(str::trim) {
                 let inner = written.trim_matches(['*', '^']);
                 let mut pattern = String::new();
                 fold(inner, &mut pattern);
@@ -86,7 +86,10 @@ impl Lexicon {
 
 /// Whether a sentence begins behind this text.
 fn begins_sentence(before: &str) -> bool {
-    before.is_empty() || before.ends_with(['¿', '¡', '"', '“']) || before.trim_end().ends_with(['.', '!', '?', ':', ';', '。', '？']) || before.ends_with(", ")
+    before.is_empty()
+        || before.ends_with(['¿', '¡', '"', '“'])
+        || before.trim_end().ends_with(['.', '!', '?', ':', ';', '。', '？'])
+        || before.ends_with(", ")
 }
 
 /// Whether a word with this first or last letter may touch other letters.

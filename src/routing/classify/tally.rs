@@ -51,7 +51,7 @@ impl Tally {
             if seen.is_new(hit.id) {
                 tally.count(dimension, hit.word.written);
                 if let Some(category) = category {
-                    tally.ballot.add(category, vote(dimension));
+                    tally.ballot.add(category, vote(dimension, category));
                 }
             }
         }
@@ -105,13 +105,17 @@ fn last_question(folded: &str) -> usize {
     inside.rfind(['.', '!', '?', ',', ':', '。', '，', '、', '।']).map_or(0, |at| at + 1)
 }
 
-/// What a word of a dimension is worth as a vote. The verb of the task says
-/// more than its subject.
-fn vote(dimension: Dimension) -> f64 {
-    match dimension {
-        Dimension::CodePresence | Dimension::ExpertTerms => 0.6,
-        Dimension::FactQuestion => 0.8,
-        Dimension::Reasoning | Dimension::Rework => 2.0,
+/// What a word is worth as a vote. An image, an error or a proof settles the
+/// matter; the language of a program only hints at it.
+fn vote(dimension: Dimension, category: Category) -> f64 {
+    match (dimension, category) {
+        (_, Category::Vision) => 3.0,
+        (_, Category::Debugging) => 1.5,
+        (Dimension::Rework, _) => 2.0,
+        (Dimension::Reasoning, _) => 1.5,
+        (_, Category::Science) => 1.2,
+        (Dimension::FactQuestion, Category::Fact) => 0.7,
+        (Dimension::CodePresence, _) => 0.4,
         _ => 1.0,
     }
 }

@@ -70,6 +70,10 @@ fn read_message(talk: &Talk<'_>) -> Tally {
 
 /// Words up to which a message is brief.
 const BRIEF_WORDS: f64 = 8.0;
+/// Words up to which a question is answered by an explanation, whatever it is about.
+const SHORT_QUESTION: f64 = 10.0;
+/// A word, or two letters of a script without spaces.
+const ONE_WORD: f64 = 1.2;
 /// Words from which on length counts.
 const SHORT_WORDS: f64 = 15.0;
 /// Words of a long message.
@@ -103,13 +107,21 @@ fn add_setting(talk: &Talk<'_>, tally: &mut Tally) {
     }
 }
 
+/// What may be only the subject of a short explanation.
+const SUBJECTS: [Dimension; 5] =
+    [Dimension::Design, Dimension::Reasoning, Dimension::DetailedWork, Dimension::TechnicalTerms, Dimension::ExpertTerms];
+
 /// Where dimensions contradict each other, one is silent.
 fn settle(tally: &mut Tally) {
-    let asks = tally.value(Dimension::Explanation) + tally.value(Dimension::FactQuestion) > 0.0;
-    let small = tally.value(Dimension::SmallScope) > 0.0 || tally.shape.words <= BRIEF_WORDS;
-    if asks && small {
+    if tally.shape.words <= ONE_WORD && DIMENSIONS.iter().all(|row| row.weight <= 0.0 || tally.value(row.dimension) == 0.0) {
+        // A single word of which nothing is known.
+        tally.set(Dimension::SmallTalk, 1.0);
+    }
+    let says_small = tally.value(Dimension::SmallScope) > 0.0;
+    let explains = tally.value(Dimension::Explanation) > 0.0;
+    if explains && (says_small || tally.shape.words <= SHORT_QUESTION) || says_small && tally.value(Dimension::FactQuestion) > 0.0 {
         // `Explain microservices in one paragraph` designs none.
-        for dimension in [Dimension::Design, Dimension::Reasoning, Dimension::DetailedWork] {
+        for dimension in SUBJECTS {
             tally.set(dimension, 0.0);
         }
     }
@@ -146,7 +158,8 @@ fn sum(tally: &Tally) -> (f64, Vec<Signal>) {
         }
     }
     signals.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
-    (score, signals)
+    // Sums that should meet a border do.
+    ((score * 1000.0).round() / 1000.0, signals)
 }
 
 /// The scores at which the tiers above NANO begin.
