@@ -13,7 +13,7 @@ use super::{Desk, Engine};
 use crate::failover::{Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, Skipped, millis};
-use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, cost, decide, fit};
+use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, cost, count, decide, fit, fit_counted};
 use crate::upstream::{Caller, Failure, Live, Refused, Sent, Task, Upstream, Whole, send};
 use crate::wire::Ask;
 
@@ -71,6 +71,8 @@ struct Run<'a> {
 #[derive(Default)]
 struct Progress {
     made: usize,
+    /// The prompt's tokens, once they had to be counted.
+    tokens: Option<u64>,
     /// Windows up to this size are known to be too small.
     too_small: Option<u64>,
     /// How many candidates failed or were left out for size alone.
@@ -107,7 +109,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            if self.leaves_out(candidate, &mut progress, &mut draft) {
+            if self.leaves_out(candidate, &mut progress, &mut draft).await {
                 left -= 1;
                 continue;
             }
@@ -140,20 +142,36 @@ impl Run<'_> {
     }
 
     /// Whether a candidate cannot be tried at all, which is written down.
-    fn leaves_out(&self, candidate: &Candidate, progress: &mut Progress, draft: &mut Draft) -> bool {
+    async fn leaves_out(&self, candidate: &Candidate, progress: &mut Progress, draft: &mut Draft) -> bool {
         let window = candidate.facts.context_window;
-        let why = match fit(&candidate.facts, self.ask) {
+        let fit = match fit(&candidate.facts, self.ask) {
+            Fit::Near => fit_counted(&candidate.facts, self.ask, self.tokens(progress).await),
+            fit => fit,
+        };
+        let (why, needs, has) = match fit {
             _ if self.fleet.provider(candidate.provider).is_none_or(|(_, state)| state.is_out()) => (Why::Auth, None, None),
             Fit::Never { needs, window } => (Why::ContextWindow, Some(needs), Some(window)),
-            Fit::May if progress.too_small.zip(window).is_some_and(|(small, window)| window <= small) => (Why::ContextWindow, None, window),
-            Fit::May => return false,
+            _ if progress.too_small.zip(window).is_some_and(|(small, window)| window <= small) => (Why::ContextWindow, None, window),
+            Fit::May | Fit::Near => return false,
         };
-        match why.0 {
+        match why {
             Why::ContextWindow => progress.oversized += 1,
             _ => progress.others_failed = true,
         }
-        draft.edit(|record| record.skipped.push(skipped(candidate, why.0, why.1, why.2)));
+        draft.edit(|record| record.skipped.push(skipped(candidate, why, needs, has)));
         true
+    }
+
+    /// The prompt's tokens, counted once and on a thread of its own. If that
+    /// fails, nothing is known of them, and nothing is left out for it.
+    async fn tokens(&self, progress: &mut Progress) -> u64 {
+        if let Some(tokens) = progress.tokens {
+            return tokens;
+        }
+        let ask = self.ask.clone();
+        let tokens = tokio::task::spawn_blocking(move || count(&ask)).await.unwrap_or(0);
+        progress.tokens = Some(tokens);
+        tokens
     }
 
     /// Makes one attempt within its share of the time; `None` when no time is left.

@@ -7,7 +7,7 @@ use super::Engine;
 use super::fleet::Fleet;
 use crate::catalog::{self, ModelRef, Tier};
 use crate::journal::Skipped;
-use crate::routing::{Candidate, Decision, Fit, Refusal, Why, cost, fit};
+use crate::routing::{Candidate, Decision, Fit, Refusal, Why, cost, count, fit, fit_counted};
 use crate::wire::Ask;
 
 /// What savings are counted against: the model that the documentation names
@@ -71,7 +71,8 @@ pub struct Told {
 }
 
 impl Engine {
-    /// Decides for a request, and calls nobody.
+    /// Decides for a request, and calls nobody. May count tokens, so it is not
+    /// for a thread that serves requests.
     pub fn explain(&self, ask: &Ask) -> Result<Explanation, Refusal> {
         let fleet = self.fleet();
         let decision = self.decide(&fleet, ask)?;
@@ -84,8 +85,13 @@ fn explain(fleet: &Fleet, ask: &Ask, decision: &Decision) -> Explained {
     let chain: Vec<&Candidate> = unlisted.into_iter().chain(decision.chain.iter().filter_map(|id| fleet.candidate(*id))).collect();
     let mut skipped: Vec<Skipped> =
         decision.skipped.iter().filter_map(|(id, why)| Some(left_out(fleet.candidate(*id)?, *why, None))).collect();
-    let fits = |candidate: &&&Candidate| match fit(&candidate.facts, ask) {
-        Fit::May => true,
+    let tokens = std::cell::OnceCell::new();
+    let exactly = |candidate: &Candidate| match fit(&candidate.facts, ask) {
+        Fit::Near => fit_counted(&candidate.facts, ask, *tokens.get_or_init(|| count(ask))),
+        fit => fit,
+    };
+    let fits = |candidate: &&&Candidate| match exactly(candidate) {
+        Fit::May | Fit::Near => true,
         Fit::Never { needs, window } => {
             skipped.push(left_out(candidate, Why::ContextWindow, Some((needs, window))));
             false

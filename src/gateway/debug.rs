@@ -1,6 +1,8 @@
 //! `POST /v1/routing/debug`: the decision for a request, with no provider
 //! called.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,7 +20,9 @@ const SAME: [&str; 4] = ["tools", "response_format", "max_tokens", "max_completi
 /// Answers with the decision.
 pub(super) async fn explain(gateway: &Gateway, server: &Server, body: Incoming) -> Result<Response<Out>, ApiError> {
     let bytes = body::read(body, server.max_body).await?;
-    let explanation = gateway.engine.explain(&ask(&bytes)?)?;
+    let (engine, ask) = (Arc::clone(&gateway.engine), ask(&bytes)?);
+    let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the decision could not be made");
+    let explanation = tokio::task::spawn_blocking(move || engine.explain(&ask)).await.map_err(failed)??;
     Ok(json_response(StatusCode::OK, serde_json::to_string(&explanation).unwrap_or_default()))
 }
 

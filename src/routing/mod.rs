@@ -8,6 +8,7 @@ mod filter;
 mod names;
 mod order;
 mod table;
+mod tokens;
 mod window;
 
 pub use classify::{Category, Classification, Signal, Talk, classify};
@@ -15,4 +16,5 @@ pub use decide::{Bearings, Decision, Refusal, decide};
 pub use filter::{Why, cost};
 pub use names::Found;
 pub use table::{Candidate, CandidateId, Member, Table, TierChain};
-pub use window::{Fit, fit};
+pub use tokens::count;
+pub use window::{Fit, fit, fit_counted};

@@ -38,6 +38,8 @@ struct Message<'a> {
     role: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +80,22 @@ impl Ask {
             }
         }
         words
+    }
+
+    /// Shows every text that fills the context window: the contents of the
+    /// messages, calls of tools, and the declared tools as they are. Returns how
+    /// many messages there are.
+    pub fn each_text(&self, mut show: impl FnMut(&str)) -> u64 {
+        let messages = self.list("messages");
+        for raw in &messages {
+            let Ok(message) = serde_json::from_str::<Message<'_>>(raw.get()) else { continue };
+            show(&text(message.content));
+            message.tool_calls.iter().for_each(|calls| show(calls.get()));
+        }
+        for tools in ["tools", "functions"] {
+            self.list(tools).iter().for_each(|tool| show(tool.get()));
+        }
+        messages.len() as u64
     }
 
     /// The items of a top-level list; empty when it is not one.

@@ -30,11 +30,13 @@ pub(super) enum Dimension {
     Length,
     Context,
     Setting,
-    // Two kinds of words have no row: they only tell what small talk is.
-    /// `Yes`, `do it`, `go on`.
+    // Three kinds of words have no row, and so no weight.
+    /// `Yes`, `do it`, `go on`: small talk that hands on the task before it.
     Assent,
-    /// Words that stand between greetings and thanks.
+    /// What may stand between greetings and thanks.
     Filler,
+    /// What only votes for a category.
+    Mention,
 }
 
 /// How many dimensions there are.
@@ -65,43 +67,43 @@ pub(super) const DIMENSIONS: [Row; 20] = [
     row(Dimension::SmallTalk, "small_talk", -0.40, 1.0,
         "nothing but greetings, thanks or assent: the smallest model will do"),
     row(Dimension::Brevity, "brevity", -0.18, 1.0,
-        "one to four words ask for little, whatever they say"),
-    row(Dimension::FactQuestion, "fact_question", -0.16, 1.0,
+        "1 for one word, 0 from eight on: few words ask for little, whatever they say"),
+    row(Dimension::FactQuestion, "fact_question", -0.15, 1.0,
         "a short question with one short answer; silent beside words of larger work"),
     row(Dimension::SmallScope, "small_scope", -0.02, 2.0,
-        "short, simple, one sentence, a typo: the asker says that it is small"),
+        "short, simple, one sentence, a typo: the asker says that it is small; it silences the subject of an explanation"),
     row(Dimension::Explanation, "explanation", 0.02, 1.0,
-        "explain, difference, how does it work: a paragraph, and so more than a fact"),
+        "explain, difference, how does it work: a paragraph; it silences fact_question, and that is most of what it does"),
     row(Dimension::ShortTask, "short_task", 0.02, 1.0,
         "write an email, a function, a list: more than a fact, and not yet detailed work"),
     row(Dimension::Rework, "rework", 0.03, 1.0,
         "summarise, translate, reword: the text is there, only its form changes"),
     row(Dimension::DetailedWork, "detailed_work", 0.05, 3.0,
-        "refactor, analyse, implement, compare: work with several parts"),
-    row(Dimension::Design, "design", 0.20, 3.0,
-        "design, architecture, from scratch: many decisions that must fit together"),
+        "refactor, analyse, implement, compare: two such words, or one and its conditions, make STANDARD"),
+    row(Dimension::Design, "design", 0.15, 3.0,
+        "design, architecture, from scratch, a long document: one makes STANDARD, two make COMPLEX"),
     row(Dimension::Reasoning, "reasoning", 0.34, 1.5,
-        "prove, derive, theorem: one wrong step spoils the whole"),
+        "prove, derive, refute: one wrong step spoils the whole, so the demand alone makes COMPLEX"),
     row(Dimension::CodePresence, "code_presence", 0.01, 3.0,
-        "code words and code itself"),
+        "code words and code itself; small code is LIGHT, so it only tips the scale"),
     row(Dimension::TechnicalTerms, "technical_terms", 0.02, 4.0,
         "terms of software and systems that a small model knows only by name"),
     row(Dimension::ExpertTerms, "expert_terms", 0.05, 4.0,
-        "terms of science, medicine, law, finance"),
+        "terms of science, medicine, law, finance: in a larger task, knowledge that only large models have"),
     row(Dimension::Agentic, "agentic", 0.03, 2.0,
-        "run, open, edit, until the tests pass: acts that build on each other"),
+        "run, deploy, until the tests pass: acts that build on each other"),
     row(Dimension::Constraints, "constraints", 0.03, 4.0,
         "must, at least, without: each condition has to be kept along with the others"),
     row(Dimension::Steps, "steps", 0.01, 12.0,
         "numbered or first-then steps, and how many things are asked for at once, told by commas and list items in any language"),
     row(Dimension::Deliverable, "deliverable", 0.02, 2.0,
-        "a plan, a report, a test suite, in detail: the answer itself is long"),
+        "a report, a guide, in detail: the answer itself is long"),
     row(Dimension::Length, "length", 0.04, 1.5,
-        "0 up to 25 words, 1 at 1000, by the logarithm: more is said, more is to be kept in mind"),
+        "0 up to 15 words, 1 at 300, by the logarithm: more is said, more is to be kept in mind"),
     row(Dimension::Context, "context", 0.30, 1.5,
         "0 up to 8 KiB of conversation, 1 at 128 KiB: details from far back are lost by small models"),
     row(Dimension::Setting, "setting", 0.04, 2.0,
-        "tools are declared, or the system prompt speaks of code, agents or an expert"),
+        "tools are declared, and the system prompt speaks of a trade: together a third of a tier, for `hi` stays `hi`"),
 ];
 
 #[cfg(test)]

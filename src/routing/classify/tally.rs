@@ -5,7 +5,7 @@ use super::category::{Ballot, Category};
 use super::dimensions::{COUNT, Dimension};
 use super::features::{Shape, shape};
 use super::fold::fold;
-use super::lexicon::LEXICON;
+use super::lexicon::{TALK, TASKS};
 
 /// How many words a signal names.
 const NAMED: usize = 3;
@@ -29,40 +29,49 @@ impl Tally {
         let mut folded = String::new();
         fold(text, &mut folded);
         let mut tally = Self { shape: shape(text), ..Self::default() };
-        let mut seen = Seen::new();
-        let (mut cover, mut filler) = (Cover::new(&folded), Cover::new(&folded));
-        let question_from = if tally.shape.words <= QUESTION_WORDS { 0 } else { last_question(&folded) };
-        for hit in LEXICON.find(&folded) {
-            let (dimension, category) = (hit.word.dimension, hit.word.category);
-            match dimension {
-                Dimension::SmallTalk | Dimension::Assent => {
-                    cover.add(hit.start, hit.end);
-                    tally.courtesy |= dimension == Dimension::SmallTalk;
-                    tally.assent |= dimension == Dimension::Assent;
-                    continue;
-                }
-                Dimension::Filler => {
-                    filler.add(hit.start, hit.end);
-                    continue;
-                }
-                Dimension::FactQuestion if hit.start < question_from => continue,
-                _ => {}
-            }
-            if seen.is_new(hit.id) {
-                tally.count(dimension, hit.word.written);
-                if let Some(category) = category {
-                    tally.ballot.add(category, vote(dimension, category));
-                }
-            }
-        }
-        if cover.bytes != 0 && !tally.shape.question {
-            cover.bytes |= filler.bytes;
-        }
-        tally.set(Dimension::SmallTalk, cover.value(&folded));
-        if tally.value(Dimension::SmallTalk) > 0.0 {
-            tally.ballot.add(Category::Chat, 3.0);
+        tally.read_tasks(&folded);
+        if folded.len() <= SHORT_BYTES {
+            tally.read_talk(&folded);
         }
         tally
+    }
+
+    /// Counts the words that tell of a task, each once.
+    fn read_tasks(&mut self, folded: &str) {
+        let mut seen = Seen::new();
+        let question_from = if self.shape.words <= QUESTION_WORDS { 0 } else { last_question(folded) };
+        for hit in TASKS.find(folded) {
+            let dimension = hit.word.dimension;
+            if dimension == Dimension::FactQuestion && hit.start < question_from || !seen.is_new(hit.id) {
+                continue;
+            }
+            self.count(dimension, hit.word.written);
+            if let Some(category) = hit.word.category {
+                self.ballot.add(category, vote(dimension, category));
+            }
+        }
+    }
+
+    /// How much of a short text is small talk.
+    fn read_talk(&mut self, folded: &str) {
+        let (mut talk, mut filler) = (Cover(0), Cover(0));
+        for hit in TALK.find(folded) {
+            match hit.word.dimension {
+                Dimension::Filler => filler.add(hit.start, hit.end),
+                dimension => {
+                    talk.add(hit.start, hit.end);
+                    self.assent |= dimension == Dimension::Assent;
+                    self.courtesy |= dimension == Dimension::SmallTalk;
+                }
+            }
+        }
+        if talk.0 != 0 && !self.shape.question {
+            talk.0 |= filler.0;
+        }
+        self.set(Dimension::SmallTalk, talk.value(folded));
+        if self.value(Dimension::SmallTalk) > 0.0 {
+            self.ballot.add(Category::Chat, 3.0);
+        }
     }
 
     /// The value of a dimension, not capped.
@@ -141,35 +150,25 @@ impl Seen {
     }
 }
 
-/// Which bytes of a short text belong to small talk.
-struct Cover {
-    /// A bit per byte; longer texts are not small talk.
-    bytes: u128,
-    short: bool,
-}
+/// The longest folded text that can be small talk.
+const SHORT_BYTES: usize = u128::BITS as usize;
+
+/// Which bytes of a short text belong to small talk, a bit for each.
+struct Cover(u128);
 
 impl Cover {
-    fn new(folded: &str) -> Self {
-        Self { bytes: 0, short: folded.len() <= 128 }
-    }
-
     fn add(&mut self, start: usize, end: usize) {
-        if self.short && start < end {
-            let upto = |at: usize| if at >= 128 { u128::MAX } else { (1u128 << at) - 1 };
-            self.bytes |= upto(end) & !upto(start);
-        }
+        let upto = |at: usize| if at >= SHORT_BYTES { u128::MAX } else { (1u128 << at) - 1 };
+        self.0 |= upto(end) & !upto(start);
     }
 
     /// 0 when up to half of the letters belong to small talk, 1 from 80 % on,
     /// and when there are no letters.
     fn value(&self, folded: &str) -> f64 {
-        if !self.short {
-            return 0.0;
-        }
         let (mut all, mut covered) = (0u32, 0u32);
         for (at, _) in folded.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
             all += 1;
-            covered += u32::from(self.bytes & (1u128 << at.min(127)) != 0);
+            covered += u32::from(self.0 >> at.min(SHORT_BYTES - 1) & 1 == 1);
         }
         if all == 0 { 1.0 } else { ((f64::from(covered) / f64::from(all) - 0.5) / 0.3).clamp(0.0, 1.0) }
     }
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_word_has_its_bit() {
-        assert!(LEXICON.len() <= Seen::BLOCKS * 64, "{} words", LEXICON.len());
+        assert!(TASKS.len() <= Seen::BLOCKS * 64, "{} words", TASKS.len());
     }
 
     #[test]

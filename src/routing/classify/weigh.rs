@@ -2,6 +2,7 @@
 
 use super::category::Category;
 use super::dimensions::{DIMENSIONS, Dimension};
+use super::features::shape;
 use super::split::{head_and_tail, parts};
 use super::tally::Tally;
 use super::{MESSAGE_BYTES, SYSTEM_BYTES, Signal, Talk};
@@ -40,7 +41,8 @@ fn read_message(talk: &Talk<'_>) -> Tally {
         whole = [head, "\n", tail].concat();
         &whole
     };
-    let rework = parts(text).map(|part| (part, Tally::read(part))).find(|(_, tally)| asks_for_rework(tally));
+    let holds_code = shape(text).code >= 2;
+    let rework = parts(text).map(|part| (part, Tally::read(part))).find(|(_, tally)| !holds_code && asks_for_rework(tally));
     let (read, mut tally) = rework.unwrap_or_else(|| (text, Tally::read(text)));
     let shape = tally.shape;
     let material = if read.len() < text.len() { Tally::read(text).shape.words - shape.words } else { 0.0 };
@@ -131,8 +133,8 @@ fn settle(tally: &mut Tally) {
         tally.set(Dimension::FactQuestion, 0.0);
         tally.set(Dimension::SmallTalk, 0.0);
         tally.set(Dimension::Brevity, tally.value(Dimension::Brevity) / 2.0);
-    } else if tally.value(Dimension::Explanation) > 0.0 {
-        // `Why is …` and `What is a …` begin like facts, and take a paragraph.
+    } else if explains || tally.value(Dimension::ShortTask) > 0.0 {
+        // `Why is …` and `Can you write …` begin like facts, and take a paragraph.
         tally.set(Dimension::FactQuestion, 0.0);
     } else if tally.value(Dimension::FactQuestion) > 0.0 {
         // A fact is asked for, however much is told around it.

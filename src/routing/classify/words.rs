@@ -29,7 +29,7 @@ pub(super) const LINES: &[Line] = &[
     Line(D::SmallTalk, Some(C::Chat), "
         no | nope | nah | no thanks | great | good | very good | cool | nice | nice one | perfect | awesome | amazing | excellent |
         wonderful | fantastic | brilliant | lovely | gotcha | i see | understood | makes sense | fair enough | true | indeed | noted |
-        roger | roger that | will do | maybe | never mind | nevermind | that's all | that is all | good job | great job | well done |
+        jusqu'ici tout va bien | tout va bien | talk to you | talk to you later | talk to you tomorrow | tomorrow | roger | roger that | will do | maybe | never mind | nevermind | that's all | that is all | good job | great job | well done |
         wow | haha | hahaha | lol | lmao | hmm | hm | ah | oh | oh ok | bye | bye bye | goodbye | good bye | see you | see ya |
         see you later | see you tomorrow | later | talk later | ttyl | cya | take care | have a nice day | have a good day |
         have a great day | have a good one | test | testing | ping | stop | wait | one moment | hang on | hold on | i'm back | back
@@ -179,11 +179,11 @@ pub(super) const LINES: &[Line] = &[
         how do you spell | how do i say | ^is | ^are | ^was | ^were | ^does | ^do | ^did | ^can | ^has | ^have | ^will | ^define | ^name |
         ^spell | tell me the | what word | the word for | word for | symbol for | synonym for | synonym of | antonym of | opposite of |
         plural of | default port | shortcut for | capital of | population of | whats the | how hot is | temperature | in what | in which |
-        on what | at what | convert | the capital of
+        on what | at what |  the capital of
     "),
     Line(D::FactQuestion, Some(C::Chat), "
         tell me a joke | joke | your name | who are you | are you | do you | can you | favorite | favourite | i'm bored | im bored |
-        bored | how was your | i feel | i like | i love | my weekend | guess what | what should i | fun fact | riddle |
+        bored | how was your | i feel | i like | i love | my weekend | guess what |  fun fact | riddle |
         tell me something | my day | made my | recommend a movie | recommend a song | suggest a movie | suggest a film | suggest a song |
         what do you think
     "),
@@ -241,7 +241,7 @@ pub(super) const LINES: &[Line] = &[
         auf franzosisch | auf spanisch | en anglais | en ingles | em ingles
     "),
     Line(D::FactQuestion, Some(C::Math), "
-        square root | percent | percentage | % of | plus | minus | times | divided by | sum of | half of | multiply | prozent |
+        square root | percent | percentage | % of | minus | times | divided by | sum of | half of | multiply | prozent |
         quadratwurzel | wurzel aus | mal | geteilt durch | pour cent | racine carree | fois | divise par | por ciento | raiz cuadrada |
         dividido | por cento | raiz quadrada | 平方根 | 加 | 减 | 乘 | 除以 | 百分之 | 等于 | 足す | 掛ける | 割る | パーセント |
         प्रतिशत | वर्गमूल | गुणा | जोड़ | calculate | berechne | calcule | calcula | calculez | 计算 | 計算 | गणना | round |
@@ -249,7 +249,7 @@ pub(super) const LINES: &[Line] = &[
     "),
 
     Line(D::FactQuestion, Some(C::Math), "
-        fahrenheit | celsius | in km | to km | in miles | to miles | in pounds | to pounds | in kg | to kg | in inches | to inches |
+        ^convert | fahrenheit | celsius | in km | to km | in miles | to miles | in pounds | to pounds | in kg | to kg | in inches | to inches |
         in cm | to cm | in euros | to euros | in dollars | to dollars | in feet | to feet | in grams | ounces | in litres | in liters |
         gallons | hex to decimal | in binary | roman numeral* | timezone | in meter | in kilometer | in meilen | pfund | en kilometres |
         en metres | en euros | en kilometros | en millas | en libras | em quilometros | em milhas | em libras | 摄氏 | 华氏 | 公里是 |
@@ -264,7 +264,7 @@ pub(super) const LINES: &[Line] = &[
         how are you feeling | how do you feel | what are you doing | what are you up to | was machst du | wie fuhlst du | que fais-tu |
         que haces | o que voce esta | 你在做什么 | 你在干嘛 | 何してる | क्या कर रहे | do you like | do you have a | are you human |
         are you a | are you real | how old are you | where are you from | can we chat | let's chat | talk to me | chat with me |
-        keep me company | feeling | i'm tired | i am tired | i'm sad | i'm happy | i'm hungry | had a | bin mude | mir ist langweilig |
+        keep me company | feeling | i'm tired | i am tired | i'm sad | i'm happy | i'm hungry |  bin mude | mir ist langweilig |
         erzahl mir was | erzahl mir einen | erzahl einen | raconte-moi une blague | je m'ennuie | je suis fatigue | estoy aburrid* |
         estoy cansad* | cuentame un chiste | cuentame algo | me aburro | estou entediad* | estou cansad* | conta uma | me conta | 聊天 |
         聊聊 | 聊两句 | 陪我 | 讲个 | 心情 | 累了 | 暇 | 疲れた | 話して | 雑談 | 眠い | बोर हो | थक गया | मज़ाक सुना | मजेदार | बात करो |
@@ -338,6 +338,17 @@ pub(super) const LINES: &[Line] = &[
         फर्क | सिद्धांत | 설명 | 차이 | 왜 | 어떻게 | اشرح | لماذا | كيف | الفرق
     "),
 
+    // Advice: several ways are weighed, shortly.
+    Line(D::Explanation, Some(C::Explanation), "
+        best way | better to | should i | what should i do | how should i | what can i do | is it worth | is it safe | is it ok to |
+        advice | recipe | recipe for | prepare for | get rid of | better than | instead of | good for | what does this error |
+        best practices | am besten | soll ich | sollte ich | was kann ich | lohnt sich | was hilft | rezept | tipps fur | wie werde ich |
+        meilleure facon | meilleure maniere | dois-je | devrais-je | que faire | est-ce mieux | recette | vaut-il mieux | mejor manera |
+        mejor forma | deberia | debo | que hago | que puedo hacer | vale la pena | receta | melhor maneira | melhor forma | devo | deveria |
+        o que faco | o que posso fazer | receita | 最好的方法 | 怎么才能 | 该怎么 | 应该 | 值得 | 好处 | 食谱 | 做法 | 方法 | 推荐几 |
+        どうすれば | どうしたら | べきですか | おすすめ | コツ | レシピ | 作り方 | やり方 | 効果 | फायदे | फ़ायदे | लाभ | नुकसान | विधि | तरीका |
+        तरीके | उपाय | क्या करूँ | क्या करना चाहिए | चाहिए | как лучше | стоит ли | рецепт | что делать | kaise kare | kya karu
+    "),
     // A text that is there, to be put differently.
     Line(D::Rework, Some(C::Writing), "
         rewrite | rephrase | reword | paraphrase | proofread | correct this | correct the | fix the grammar | fix the spelling |
@@ -394,7 +405,7 @@ pub(super) const LINES: &[Line] = &[
     Line(D::DetailedWork, Some(C::Coding), "
         rest-api | api rest | api in | and tests | with tests | plus tests | full test | unit and integration | type hints | mit tests |
         und tests | et des tests | et les tests | avec tests | y pruebas | con pruebas | las pruebas | y tests | e testes | com testes |
-        os testes | 和测试 | 并写测试 | テストも | और टेस्ट | refactor* | implement* | rewrite this | port this | port the | migrat* |
+        os testes | 和测试 | 并写测试 | テストも | और टेस्ट | script that | script bash qui | script qui | script das | skript, das | script que | github action | github actions workflow | smoke tests | pipeline that | plano de treino | plan de entrenamiento | plan d'entrainement | 学习计划 | 训练计划 | refactor* | implement* | rewrite this | port this | port the | migrat* |
         code review | review this pull | review this code | review my code | review the | unit test* | unit-test* | test suite |
         integration test* | end-to-end test* | write tests | tests for | test coverage | add support | add a feature | add pagination |
         add authentication | build a | build an | create a class | create a component | create an api | create a rest | develop | extend |
@@ -568,7 +579,7 @@ pub(super) const LINES: &[Line] = &[
 
     // Terms of systems.
     Line(D::TechnicalTerms, None, "
-        lock-free | wait-free | memory ordering* | atomic | atomics | hazard pointer* | lock ordering | spinlock* | scheduler |
+        lock-free | wait-free | memory ordering* | atomics | hazard pointer* | lock ordering | spinlock* | scheduler |
         filesystem | file system | copy-on-write | crash recovery | checksum* | snapshot* | register allocat* | ssa |
         calling convention* | codegen | jit | bytecode | vm | virtual machine | hypervisor | interrupt* | cache coheren* | numa |
         network partition* | clock drift | leader election | quorum | exactly-once | exactly once | at-least-once | dead letter |
@@ -694,7 +705,7 @@ pub(super) const LINES: &[Line] = &[
     "),
 
     // Only for the category.
-    Line(D::ShortTask, Some(C::Vision), "
+    Line(D::Mention, Some(C::Vision), "
         attached photo | attached picture | attached image | attached images | photo | photos | screenshots | mockup* | scanned |
         satellite image* | mri | x-ray | picture | pictures | eingescannt* | foto | fotos | abbildung | photographie | cette photo |
         cette capture | imagen adjunta | captura de pantalla | imagem anexa | captura de tela | 照片 | 截图 | 图中 | 图里 | 写真 |
