@@ -7,19 +7,20 @@ pub(super) fn fold(text: &str, out: &mut String) {
     out.reserve(text.len());
     let mut spaced = out.is_empty() || out.ends_with(' ');
     for c in text.chars() {
-        if c.is_whitespace() {
-            if !spaced {
-                out.push(' ');
+        match c {
+            'a'..='z' | '!'..='@' => out.push(c),
+            'A'..='Z' => out.push(c.to_ascii_lowercase()),
+            _ if c.is_whitespace() => {
+                if !spaced {
+                    out.push(' ');
+                }
+                spaced = true;
+                continue;
             }
-            spaced = true;
-            continue;
+            _ if c.is_ascii() => out.push(c),
+            _ => fold_wide(c, out),
         }
         spaced = false;
-        if c.is_ascii() {
-            out.push(c.to_ascii_lowercase());
-        } else {
-            fold_wide(c, out);
-        }
     }
 }
 

@@ -34,18 +34,20 @@ pub(super) fn weigh(talk: &Talk<'_>) -> Reading {
 /// only that part is weighed.
 fn read_message(talk: &Talk<'_>) -> Tally {
     let (head, tail) = head_and_tail(talk.last_user, MESSAGE_BYTES);
-    let whole;
+    let joined;
     let text = if tail.is_empty() {
         head
     } else {
-        whole = [head, "\n", tail].concat();
-        &whole
+        joined = [head, "\n", tail].concat();
+        &joined
     };
-    let holds_code = shape(text).code >= 2;
-    let rework = parts(text).map(|part| (part, Tally::read(part))).find(|(_, tally)| !holds_code && asks_for_rework(tally));
-    let (read, mut tally) = rework.unwrap_or_else(|| (text, Tally::read(text)));
+    let rework = parts(text).map(|part| (part, Tally::read(part))).find(|(_, tally)| asks_for_rework(tally));
+    // Code is to be changed, whatever the sentence beside it says.
+    let whole = rework.as_ref().map(|_| shape(text)).filter(|whole| whole.code < 2);
+    let material_words = whole.map(|whole| whole.words);
+    let (read, mut tally) = rework.filter(|_| whole.is_some()).unwrap_or_else(|| (text, Tally::read(text)));
     let shape = tally.shape;
-    let material = if read.len() < text.len() { Tally::read(text).shape.words - shape.words } else { 0.0 };
+    let material = material_words.map_or(0.0, |all| all - shape.words);
     if tally.value(Dimension::Rework) > 0.0 && shape.words + material > BRIEF_WORDS {
         // `Translate hello` asks for a word, and `Translate: …` for a text.
         tally.set(Dimension::FactQuestion, 0.0);
