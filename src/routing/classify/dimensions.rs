@@ -69,7 +69,7 @@ pub(super) const DIMENSIONS: [Row; 20] = [
     row(Dimension::Brevity, "brevity", -0.18, 1.0,
         "1 for one word, 0 from eight on: few words ask for little, whatever they say"),
     row(Dimension::FactQuestion, "fact_question", -0.15, 1.0,
-        "a short question with one short answer; silent beside words of larger work"),
+        "a short question with one short answer, or a short remark that asks for no work; silent beside words of larger work"),
     row(Dimension::SmallScope, "small_scope", -0.02, 2.0,
         "short, simple, one sentence, a typo: the asker says that it is small; it silences the subject of an explanation"),
     row(Dimension::Explanation, "explanation", 0.02, 1.0,

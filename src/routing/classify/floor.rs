@@ -21,28 +21,36 @@ const LASTING: [Dimension; 5] =
 ///
 /// Assent hands the earlier task on, so it needs that task's tier. Anything
 /// else may be one tier smaller, and at most STANDARD is held, so that one
-/// hard question does not make a whole conversation expensive.
+/// hard question does not make a whole conversation expensive. Where code was
+/// written, LIGHT is held.
 pub(super) fn history_floor(history: &[&str], message: &Tally) -> Option<Tier> {
-    let hardest = history.iter().take(MESSAGES).map(|text| tier_of_work(text)).max()?;
-    let assent = message.assent && !message.courtesy && message.value(Dimension::SmallTalk) >= 1.0;
+    let earlier = history.iter().take(MESSAGES).map(|text| tier_of_work(text));
+    let (hardest, holds_code) = earlier.reduce(|one, other| (one.0.max(other.0), one.1 || other.1))?;
+    let code_floor = if holds_code { Tier::Light } else { Tier::Nano };
     let floor = match hardest {
-        _ if assent => hardest,
+        tier if assents(message) => tier,
         Tier::Complex => Tier::Standard,
         Tier::Standard => Tier::Light,
-        _ => Tier::Simple,
+        Tier::Light => Tier::Simple,
+        Tier::Simple | Tier::Nano => Tier::Nano,
     };
-    (hardest > Tier::Nano).then_some(floor)
+    Some(floor.max(code_floor)).filter(|floor| *floor > Tier::Nano)
 }
 
-/// The tier of the work that an earlier message speaks of; NANO without any.
-fn tier_of_work(text: &str) -> Tier {
+/// Whether a message only says yes; thanks and goodbyes hand nothing on.
+fn assents(message: &Tally) -> bool {
+    message.assent && !message.courtesy && message.value(Dimension::SmallTalk) >= 1.0
+}
+
+/// The tier of the work that an earlier message speaks of, NANO without any,
+/// and whether it holds code.
+fn tier_of_work(text: &str) -> (Tier, bool) {
     let (head, tail) = head_and_tail(text, MESSAGE_BYTES);
     let (head, tail) = (Tally::read(head), Tally::read(tail));
+    let code = head.shape.code + tail.shape.code;
     let mut score = 0.0;
     for row in DIMENSIONS.iter().filter(|row| LASTING.contains(&row.dimension)) {
-        let form = if row.dimension == Dimension::CodePresence { head.shape.code + tail.shape.code } else { 0 };
-        let value = head.value(row.dimension).max(tail.value(row.dimension)) + f64::from(form);
-        score += row.weight * value.min(row.cap);
+        score += row.weight * head.value(row.dimension).max(tail.value(row.dimension)).min(row.cap);
     }
-    if score > 0.0 { tier_of(score) } else { Tier::Nano }
+    (if score > 0.0 { tier_of(score) } else { Tier::Nano }, code >= 2)
 }

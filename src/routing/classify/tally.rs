@@ -40,10 +40,19 @@ impl Tally {
     fn read_tasks(&mut self, folded: &str) {
         let mut seen = Seen::new();
         let question_from = if self.shape.words <= QUESTION_WORDS { 0 } else { last_question(folded) };
+        // Where the last word of an explanation began that counted.
+        let mut explains_from = None;
         for hit in TASKS.find(folded) {
             let dimension = hit.word.dimension;
             if dimension == Dimension::FactQuestion && hit.start < question_from || !seen.is_new(hit.id) {
                 continue;
+            }
+            if dimension == Dimension::Explanation {
+                explains_from = Some(hit.start);
+            } else if dimension == Dimension::FactQuestion && explains_from == Some(hit.start) {
+                // `How do you say …` goes on where `how do …` began, and knows better.
+                self.set(Dimension::Explanation, (self.value(Dimension::Explanation) - 1.0).max(0.0));
+                explains_from = None;
             }
             self.count(dimension, hit.word.written);
             if let Some(category) = hit.word.category {

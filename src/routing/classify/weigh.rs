@@ -78,6 +78,8 @@ const BRIEF_WORDS: f64 = 8.0;
 const SHORT_QUESTION: f64 = 10.0;
 /// A word, or two letters of a script without spaces.
 const ONE_WORD: f64 = 1.2;
+/// Words up to which a message without a word of any task is casual talk.
+const REMARK_WORDS: f64 = 7.0;
 /// Words from which on length counts.
 const SHORT_WORDS: f64 = 15.0;
 /// Words of a long message.
@@ -117,9 +119,13 @@ const SUBJECTS: [Dimension; 5] =
 
 /// Where dimensions contradict each other, one is silent.
 fn settle(tally: &mut Tally) {
-    if tally.shape.words <= ONE_WORD && DIMENSIONS.iter().all(|row| row.weight <= 0.0 || tally.value(row.dimension) == 0.0) {
+    let unknown = DIMENSIONS.iter().all(|row| row.weight <= 0.0 || row.dimension == Dimension::Steps || tally.value(row.dimension) == 0.0);
+    if unknown && tally.shape.words <= ONE_WORD {
         // A single word of which nothing is known.
         tally.set(Dimension::SmallTalk, 1.0);
+    } else if unknown && tally.shape.words <= REMARK_WORDS && tally.value(Dimension::SmallScope) == 0.0 {
+        // `I just got a puppy` asks for no work at all.
+        tally.set(Dimension::FactQuestion, tally.value(Dimension::FactQuestion).max(1.0));
     }
     let says_small = tally.value(Dimension::SmallScope) > 0.0;
     let explains = tally.value(Dimension::Explanation) > 0.0;
@@ -161,10 +167,28 @@ fn sum(tally: &Tally) -> (f64, Vec<Signal>) {
             signals.push(Signal { dimension: row.name, contribution, matched: tally.named(row.dimension).collect() });
         }
     }
+    if score > ROUTINE_CEILING && is_routine(tally) {
+        signals.push(Signal { dimension: "routine", contribution: ROUTINE_CEILING - score, matched: Vec::new() });
+        score = ROUTINE_CEILING;
+    }
     signals.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
     // Sums that should meet a border do.
     ((score * 1000.0).round() / 1000.0, signals)
 }
+
+/// Whether nothing of a message is hard by itself. Many parts, conditions and
+/// steps of routine work make STANDARD, however many they are; COMPLEX takes
+/// something to design, to prove, to know, or a long conversation.
+fn is_routine(tally: &Tally) -> bool {
+    tally.value(Dimension::Design) + tally.value(Dimension::Reasoning) < 0.5
+        && tally.value(Dimension::ExpertTerms) < EXPERT
+        && tally.value(Dimension::Context) < 0.5
+}
+
+/// Terms of a profession that make a task one for its experts.
+const EXPERT: f64 = 3.0;
+/// The highest score of routine work: near the upper border of STANDARD.
+const ROUTINE_CEILING: f64 = 0.28;
 
 /// The scores at which the tiers above NANO begin.
 const BANDS: [(f64, Tier); 4] = [(0.3, Tier::Complex), (0.1, Tier::Standard), (-0.1, Tier::Light), (-0.3, Tier::Simple)];

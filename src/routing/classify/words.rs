@@ -17,9 +17,10 @@ pub(super) struct Line(pub D, pub Option<C>, pub &'static str);
 pub(super) const LINES: &[Line] = &[
     // Greetings, thanks, assent: English, German, French, Spanish, Portuguese, Italian, Dutch and more.
     Line(D::SmallTalk, Some(C::Chat), "
-        hi | hello | hey | heya | hiya | howdy | yo | sup | hi there | hey there | hello there | hello again | good morning |
-        good afternoon | good evening | good night | morning | evening | greetings | welcome | welcome back | what's up | whats up |
-        how are you | how are you doing | how's it going | how is it going | nice to meet you | long time no see
+        hi | hello | hey | heya | hiya | howdy | yo | sup | hi there | hey there | hello there | hello again | good morning | sleep well |
+        non merci ca ira | ca ira | またね | じゃあ | じゃ | じゃあまた | それじゃ | good afternoon | good evening | good night |
+        morning | evening | greetings | welcome | welcome back | what's up | whats up | how are you | how are you doing | how's it going |
+        how is it going | nice to meet you | long time no see
     "),
     Line(D::SmallTalk, Some(C::Chat), "
         thanks | thank you | thank u | thx | ty | tysm | cheers | much appreciated | appreciate it | thanks a lot | thanks a bunch |
@@ -29,10 +30,11 @@ pub(super) const LINES: &[Line] = &[
     Line(D::SmallTalk, Some(C::Chat), "
         no | nope | nah | no thanks | great | good | very good | cool | nice | nice one | perfect | awesome | amazing | excellent |
         wonderful | fantastic | brilliant | lovely | gotcha | i see | understood | makes sense | fair enough | true | indeed | noted |
-        jusqu'ici tout va bien | tout va bien | talk to you | talk to you later | talk to you tomorrow | tomorrow | roger | roger that | will do | maybe | never mind | nevermind | that's all | that is all | good job | great job | well done |
-        wow | haha | hahaha | lol | lmao | hmm | hm | ah | oh | oh ok | bye | bye bye | goodbye | good bye | see you | see ya |
-        see you later | see you tomorrow | later | talk later | ttyl | cya | take care | have a nice day | have a good day |
-        have a great day | have a good one | test | testing | ping | stop | wait | one moment | hang on | hold on | i'm back | back
+        jusqu'ici tout va bien | tout va bien | talk to you | talk to you later | talk to you tomorrow | tomorrow | roger | roger that |
+        will do | maybe | never mind | nevermind | that's all | that is all | good job | great job | well done | wow | haha | hahaha |
+        lol | lmao | hmm | hm | ah | oh | oh ok | bye | bye bye | goodbye | good bye | see you | see ya | see you later |
+        see you tomorrow | later | talk later | ttyl | cya | take care | have a nice day | have a good day | have a great day |
+        have a good one | test | testing | ping | stop | wait | one moment | hang on | hold on | i'm back | back
     "),
     Line(D::SmallTalk, Some(C::Chat), "
         hallo | guten morgen | guten tag | guten abend | gute nacht | moin | moin moin | servus | gruss gott | gruezi | wie geht's |
@@ -78,8 +80,8 @@ pub(super) const LINES: &[Line] = &[
         こんにちは | こんばんは | おはようございます | おはよう | おやすみなさい | おやすみ | はじめまして | やあ | もしもし |
         よろしくお願いします | よろしく | ありがとうございました | ありがとうございます | ありがとう | どうも | 感謝します | すみません |
         ごめんなさい | ごめん | いいえ | ううん | わかりました | 分かりました | わかった | 分かった | 承知しました | 大丈夫です | 大丈夫 |
-        いいですね | いいね | そうですね | なるほど | さようなら | またね | じゃあね | また明日 | お疲れ様です | お疲れ様でした |
-        お疲れ様 | 元気ですか | お元気ですか | 本当に | 助かりました
+        いいですね | いいね | そうですね | なるほど | さようなら | じゃあね | また明日 | お疲れ様です | お疲れ様でした | お疲れ様 |
+        元気ですか | お元気ですか | 本当に | 助かりました
     "),
     Line(D::SmallTalk, Some(C::Chat), "
         नमस्ते | नमस्कार | प्रणाम | हैलो | हेलो | हाय | शुभ प्रभात | सुप्रभात | शुभ रात्रि | शुभ संध्या | धन्यवाद | बहुत बहुत धन्यवाद |
@@ -156,12 +158,12 @@ pub(super) const LINES: &[Line] = &[
         mate | na | ne | right | sehr | so | so much | that | the | then | there | this | todo | too | tout | very much | war's | was |
         you | zusammen | आप | आपका | बहुत | है | ครับ | ค่ะ | 。 | です | ね | よ | 了 | 你 | 吗 | 呀 | 哦 | 啊 | 帮助 | 帮忙 | 您 | 的 |
         i | i'm | me | my | your | we | us | he | they | to | in | of | on | at | be | am | are | have | had | got | with | from | but |
-        or | now | today | tonight | really | very | just | everything | think | thought | need | needed | helped | help | helpful | out |
-        up | much | what i | will | i'll | that's | it's | its | love | lovely | nice | weekend | evening | week | time | rest | enjoy |
-        talk | soon | later | ich | du | wir | mir | mich | dein | deine | ihr | ihnen | der | die | den | ein | eine | einen | war |
-        bin | bist | hat | hast | mit | und | oder | zu | im | auf | von | fur | noch | schon | schonen | schones | heute | abend |
-        wochenende | feierabend | geholfen | hilfe | wirklich | bis | je | tu | moi | toi | vous | nous | te | le | la | les | un | une |
-        des | de | et | ou | en | pour | est | es | sur | avec | bien | tres | aujourd'hui | soir | week-end | journee | soiree | aide |
+        or | now | today | tonight | really | very | everything | think | thought | need | needed | helped | help | helpful | out | up |
+        much | what i | will | i'll | that's | it's | its | love | lovely | nice | weekend | evening | week | time | rest | enjoy | talk |
+        soon | later | ich | du | wir | mir | mich | dein | deine | ihr | ihnen | der | die | den | ein | eine | einen | war | bin |
+        bist | hat | hast | mit | und | oder | zu | im | auf | von | fur | noch | schon | schonen | schones | heute | abend | wochenende |
+        feierabend | geholfen | hilfe | wirklich | bis | je | tu | moi | toi | vous | nous | te | le | la | les | un | une | des | de |
+        et | ou | en | pour | est | es | sur | avec | bien | tres | aujourd'hui | soir | week-end | journee | soiree | aide |
         tout le monde | yo | mi | usted | el | los | las | una | y | o | con | por | para | que | muy | hoy | dia | tarde | noche |
         ayuda | nada | mas | nada mas | tengas | buen | buena | fin de semana | eu | voce | meu | minha | seu | sua | os | as | um | uma |
         e | do | da | com | muito | hoje | ajuda | semana | tenha | bom | boa | mesmo | io | il | lo | di | per | molto | ik | het | een |
@@ -176,16 +178,15 @@ pub(super) const LINES: &[Line] = &[
         what time | what day | what language | what currency | ^which | which country | which city | which planet | which language | who |
         who's | whose | whom | ^when | when did | when was | when is | when's | ^where | where is | where's | how many | how much |
         how old | how tall | how long | how far | how high | how big | how deep | how fast | how hot | how often | how do you say |
-        how do you spell | how do i say | ^is | ^are | ^was | ^were | ^does | ^do | ^did | ^can | ^has | ^have | ^will | ^define | ^name |
-        ^spell | tell me the | what word | the word for | word for | symbol for | synonym for | synonym of | antonym of | opposite of |
-        plural of | default port | shortcut for | capital of | population of | whats the | how hot is | temperature | in what | in which |
-        on what | at what |  the capital of
+        how do i spell | how do you pronounce | how do you spell | how do i say | ^is | ^are | ^was | ^were | ^does | ^do | ^did | ^can |
+        ^has | ^have | ^will | ^define | ^name | ^spell | tell me the | what word | the word for | word for | symbol for | synonym for |
+        synonym of | antonym of | opposite of | plural of | default port | shortcut for | capital of | population of | whats the |
+        how hot is | temperature | in what | in which | on what | at what | the capital of
     "),
     Line(D::FactQuestion, Some(C::Chat), "
         tell me a joke | joke | your name | who are you | are you | do you | can you | favorite | favourite | i'm bored | im bored |
-        bored | how was your | i feel | i like | i love | my weekend | guess what |  fun fact | riddle |
-        tell me something | my day | made my | recommend a movie | recommend a song | suggest a movie | suggest a film | suggest a song |
-        what do you think
+        bored | how was your | i feel | i like | i love | my weekend | guess what | fun fact | riddle | tell me something | my day |
+        made my | recommend a movie | recommend a song | suggest a movie | suggest a film | suggest a song | what do you think
     "),
     Line(D::FactQuestion, Some(C::Chat), "
         witz | wie heisst du | wer bist du | bist du | magst du | langweilig | blague | comment tu t'appelles | qui es-tu |
@@ -199,9 +200,9 @@ pub(super) const LINES: &[Line] = &[
         ^hat | ^gibt es | ^kann man | was macht | hauptstadt | uhrzeit | das wort fur
     "),
     Line(D::FactQuestion, Some(C::Fact), "
-        qu'est-ce que | qu'est ce que | c'est quoi | ^qui | qui est | qui a | ^quand | ou se trouve | ou est | ou se situe | combien |
-        quel | quelle | quels | quelles | que signifie | que veut dire | comment dit-on | comment s'appelle | est-ce que | est-ce qu' |
-        en quelle | en quel | a quelle | capitale | monnaie | le mot pour
+        qu'est-ce que | qu'est ce que | c'est quoi le plus | c'est quoi la capitale | c'est quand | ^qui | qui est | qui a | ^quand |
+        ou se trouve | ou est | ou se situe | combien | quel | quelle | quels | quelles | que signifie | que veut dire | comment dit-on |
+        comment s'appelle | est-ce que | est-ce qu' | en quelle | en quel | a quelle | capitale | monnaie | le mot pour
     "),
     Line(D::FactQuestion, Some(C::Fact), "
         que significa | quien | quien es | quienes | quien fue | quien escribio | ^cuando | cuando fue | cuando se | cuando es | ^donde |
@@ -220,8 +221,8 @@ pub(super) const LINES: &[Line] = &[
     "),
     Line(D::FactQuestion, Some(C::Fact), "
         是什么 | 是谁 | 谁是 | 谁 | 哪里 | 在哪 | 哪个 | 哪一 | 哪年 | 哪些国家 | 什么时候 | 何时 | 多少 | 几个 | 几点 | 几天 | 几只 |
-        几岁 | 几月 | 几条 | 几次 | 多大 | 多高 | 多长 | 多远 | 多久 | 首都 | 怎么说 | 现在几 | 是什么意思 | 叫什么 | 什么颜色 | 吗？ |
-        吗? | 是不是 | 有没有
+        几岁 | 几月 | 几条 | 几次 | 多大 | 多高 | 多长 | 多远 | 多久 | 首都 | 怎么说 | 怎么读 | 怎么念 | 怎么拼 | 现在几 | 是什么意思 |
+        叫什么 | 什么颜色 | 吗？ | 吗? | 是不是 | 有没有
     "),
     Line(D::FactQuestion, Some(C::Fact), "
         は何ですか | は何？ | は何? | は？ | は? | 何時 | 何年 | 何日 | 何人 | 何个 | 何個 | 何度 | 何語 | 何メートル | 何番 | 何と言 |
@@ -241,19 +242,19 @@ pub(super) const LINES: &[Line] = &[
         auf franzosisch | auf spanisch | en anglais | en ingles | em ingles
     "),
     Line(D::FactQuestion, Some(C::Math), "
-        square root | percent | percentage | % of | minus | times | divided by | sum of | half of | multiply | prozent |
-        quadratwurzel | wurzel aus | mal | geteilt durch | pour cent | racine carree | fois | divise par | por ciento | raiz cuadrada |
-        dividido | por cento | raiz quadrada | 平方根 | 加 | 减 | 乘 | 除以 | 百分之 | 等于 | 足す | 掛ける | 割る | パーセント |
-        प्रतिशत | वर्गमूल | गुणा | जोड़ | calculate | berechne | calcule | calcula | calculez | 计算 | 計算 | गणना | round |
-        wie viel ist | combien font | cuanto es | quanto e
+        square root | percent | percentage | % of | minus | times | divided by | sum of | half of | multiply | prozent | quadratwurzel |
+        wurzel aus | mal | geteilt durch | pour cent | racine carree | fois | divise par | por ciento | raiz cuadrada | dividido |
+        por cento | raiz quadrada | 平方根 | 加 | 减 | 乘 | 除以 | 百分之 | 等于 | 足す | 掛ける | 割る | パーセント | प्रतिशत | वर्गमूल |
+        गुणा | जोड़ | calculate | berechne | calcule | calcula | calculez | 计算 | 計算 | गणना | round | wie viel ist | combien font |
+        cuanto es | quanto e
     "),
 
     Line(D::FactQuestion, Some(C::Math), "
-        ^convert | fahrenheit | celsius | in km | to km | in miles | to miles | in pounds | to pounds | in kg | to kg | in inches | to inches |
-        in cm | to cm | in euros | to euros | in dollars | to dollars | in feet | to feet | in grams | ounces | in litres | in liters |
-        gallons | hex to decimal | in binary | roman numeral* | timezone | in meter | in kilometer | in meilen | pfund | en kilometres |
-        en metres | en euros | en kilometros | en millas | en libras | em quilometros | em milhas | em libras | 摄氏 | 华氏 | 公里是 |
-        英里 | 公斤 | 磅 | マイル | インチ | ポンド | किलोमीटर | मील
+        ^convert | fahrenheit | celsius | in km | to km | in miles | to miles | in pounds | to pounds | in kg | to kg | in inches |
+        to inches | in cm | to cm | in euros | to euros | in dollars | to dollars | in feet | to feet | in grams | ounces | in litres |
+        in liters | gallons | hex to decimal | in binary | roman numeral* | timezone | in meter | in kilometer | in meilen | pfund |
+        en kilometres | en metres | en euros | en kilometros | en millas | en libras | em quilometros | em milhas | em libras | 摄氏 |
+        华氏 | 公里是 | 英里 | 公斤 | 磅 | マイル | インチ | ポンド | किलोमीटर | मील
     "),
     Line(D::FactQuestion, Some(C::InstructionFollowing), "
         ^say | ^repeat | ^sag | ^sage | ^wiederhole | ^dis | ^repete | ^di | ^repite | ^diga | ^repita | yes or no | ja oder nein |
@@ -264,7 +265,7 @@ pub(super) const LINES: &[Line] = &[
         how are you feeling | how do you feel | what are you doing | what are you up to | was machst du | wie fuhlst du | que fais-tu |
         que haces | o que voce esta | 你在做什么 | 你在干嘛 | 何してる | क्या कर रहे | do you like | do you have a | are you human |
         are you a | are you real | how old are you | where are you from | can we chat | let's chat | talk to me | chat with me |
-        keep me company | feeling | i'm tired | i am tired | i'm sad | i'm happy | i'm hungry |  bin mude | mir ist langweilig |
+        keep me company | feeling | i'm tired | i am tired | i'm sad | i'm happy | i'm hungry | bin mude | mir ist langweilig |
         erzahl mir was | erzahl mir einen | erzahl einen | raconte-moi une blague | je m'ennuie | je suis fatigue | estoy aburrid* |
         estoy cansad* | cuentame un chiste | cuentame algo | me aburro | estou entediad* | estou cansad* | conta uma | me conta | 聊天 |
         聊聊 | 聊两句 | 陪我 | 讲个 | 心情 | 累了 | 暇 | 疲れた | 話して | 雑談 | 眠い | बोर हो | थक गया | मज़ाक सुना | मजेदार | बात करो |
@@ -304,7 +305,7 @@ pub(super) const LINES: &[Line] = &[
 
     // Explanations.
     Line(D::Explanation, Some(C::Explanation), "
-        what is a | what is an | what's a | what's an | whats a | whats an | what are the | what does it mean | used for |
+        c'est quoi | what is a | what is an | what's a | what's an | whats a | whats an | what are the | what does it mean | used for |
         what is the point | evidence | explain | explains | explaining | explanation | describe | how does | how do i | how do we |
         how do they | how do the | how do you make | how do you write | how do you use | how do computers | how do planes | how can i |
         how to | how is it | how is a | how are the | how are they | how did | how would | how should | why did | why can | why can't |
@@ -330,8 +331,8 @@ pub(super) const LINES: &[Line] = &[
         опиши* | как работает | почему | разница | разницу | чем отличается | wyjasnij | dlaczego | acikla | neden | forklar | forklara
     "),
     Line(D::Explanation, Some(C::Explanation), "
-        什么是 | 是什么意思 | 是怎么 | 讲讲 | 举个 | 解释 | 解釋 | 说明 | 說明 | 介绍 | 描述 | 讲解 | 为什么 | 為什麼 | 如何 | 怎么做 |
-        怎么用 | 怎么样 | 怎么办 | 怎么写 | 怎么会 | 怎么工作 | 怎么理解 | 怎么实现 | 怎么才 | 怎样 | 区别 | 有什么不同 | 原理 |
+        什么是 | 是什么意思 | 是怎么 | 讲讲 | 举个 | 解释 | 解釋 | 说明 | 說明 | 介绍 | 描述 | 讲解 | 为什么 | 為什麼 | 如何 | 怎么 |
+        怎么做 | 怎么用 | 怎么样 | 怎么办 | 怎么写 | 怎么会 | 怎么工作 | 怎么理解 | 怎么实现 | 怎么才 | 怎样 | 区别 | 有什么不同 | 原理 |
         工作原理 | 优点 | 缺点 | 优缺点 | 概念 | 作用 | 説明 | 解説 | 教えて | 違い | 違う | とは | って何 | ってなに | なんで | なぜ |
         わかりやすく | どうして | 仕組み | どのように | どうやって | メリット | समझा | समझाओ | क्या होता है | क्या होती है |
         kya hota hai | kya hai | samjhao | samjha | kaise | kyon | kyu | kyun | वर्णन | बताइए | बताएं | बताओ | क्यों | कैसे | अंतर |
@@ -344,21 +345,22 @@ pub(super) const LINES: &[Line] = &[
         advice | recipe | recipe for | prepare for | get rid of | better than | instead of | good for | what does this error |
         best practices | am besten | soll ich | sollte ich | was kann ich | lohnt sich | was hilft | rezept | tipps fur | wie werde ich |
         meilleure facon | meilleure maniere | dois-je | devrais-je | que faire | est-ce mieux | recette | vaut-il mieux | mejor manera |
-        mejor forma | deberia | debo | que hago | que puedo hacer | vale la pena | receta | melhor maneira | melhor forma | devo | deveria |
-        o que faco | o que posso fazer | receita | 最好的方法 | 怎么才能 | 该怎么 | 应该 | 值得 | 好处 | 食谱 | 做法 | 方法 | 推荐几 |
-        どうすれば | どうしたら | べきですか | おすすめ | コツ | レシピ | 作り方 | やり方 | 効果 | फायदे | फ़ायदे | लाभ | नुकसान | विधि | तरीका |
-        तरीके | उपाय | क्या करूँ | क्या करना चाहिए | चाहिए | как лучше | стоит ли | рецепт | что делать | kaise kare | kya karu
+        mejor forma | deberia | debo | que hago | que puedo hacer | vale la pena | receta | melhor maneira | melhor forma | devo |
+        deveria | o que faco | o que posso fazer | receita | 最好的方法 | 怎么才能 | 该怎么 | 应该 | 值得 | 好处 | 食谱 | 做法 | 方法 |
+        推荐几 | どうすれば | どうしたら | べきですか | おすすめ | コツ | レシピ | 作り方 | やり方 | 効果 | फायदे | फ़ायदे | लाभ |
+        नुकसान | विधि | तरीका | तरीके | उपाय | क्या करूँ | क्या करना चाहिए | चाहिए | как лучше | стоит ли | рецепт | что делать |
+        kaise kare | kya karu
     "),
     // A text that is there, to be put differently.
     Line(D::Rework, Some(C::Writing), "
-        rewrite | rephrase | reword | paraphrase | proofread | correct this | correct the | fix the grammar | fix the spelling |
-        edit this | polish | more polite | more politely | more formal | less formal | more professional | friendlier | make this sound |
-        make it sound | sound more | tone of this | umformulier* | formuliere um | formuliere das | formulier das | hoflicher |
-        formeller | freundlicher | korrigier* | verbessere den | reformul* | plus poli | plus formel | plus professionnel | corrige |
-        corriger | corrigez | reescrib* | reescrev* | mas formal | mas educado | mas cortes | mas profesional | mais formal |
-        mais educad* | mais profissional | mais gentil | corrija | revise o texto | 改写 | 润色 | 改得 | 委婉 | 更礼貌 | 更正式 |
-        换个说法 | 修改这句 | 書き直 | 丁寧な | 丁寧に | 言い換え | 言い方 | 校正 | 添削 | विनम्र | औपचारिक | सुधारो | सुधारें |
-        दोबारा लिख | перепиши | перефразир* | исправь | вежлив* | riscriv* | herschrijf | 고쳐 | 공손하게
+        fix the typo | fix this sentence | fix this typo | rewrite | rephrase | reword | paraphrase | proofread | correct this |
+        correct the | fix the grammar | fix the spelling | edit this | polish | more polite | more politely | more formal | less formal |
+        more professional | friendlier | make this sound | make it sound | sound more | tone of this | umformulier* | formuliere um |
+        formuliere das | formulier das | hoflicher | formeller | freundlicher | korrigier* | verbessere den | reformul* | plus poli |
+        plus formel | plus professionnel | corrige | corriger | corrigez | reescrib* | reescrev* | mas formal | mas educado | mas cortes |
+        mas profesional | mais formal | mais educad* | mais profissional | mais gentil | corrija | revise o texto | 改写 | 润色 | 改得 |
+        委婉 | 更礼貌 | 更正式 | 换个说法 | 修改这句 | 書き直 | 丁寧な | 丁寧に | 言い換え | 言い方 | 校正 | 添削 | विनम्र | औपचारिक |
+        सुधारो | सुधारें | दोबारा लिख | перепиши | перефразир* | исправь | вежлив* | riscriv* | herschrijf | 고쳐 | 공손하게
     "),
     Line(D::Rework, Some(C::Translation), "
         translate | translation | ubersetz* | tradui* | traduce | traducir | traduz* | traduza | traduzione | traduci | vertaal |
@@ -367,9 +369,11 @@ pub(super) const LINES: &[Line] = &[
 
     // Small texts and small code: LIGHT work that is no fact.
     Line(D::ShortTask, Some(C::Writing), "
-        write | draft | compose | improve | alt text | text message | birthday | wish | poem | haiku | limerick | story | bio | email |
-        e-mail | letter | tweet | caption | slogan | tagline | headline | blog post | cover letter | product description | speech |
-        toast | song | lyrics | invitation | message to | post about | brainstorm | ideas | suggest | names for | tips
+        give me a | give me some | recommend | create a | make a | make me | gib mir | mach mir | erstelle | donne-moi | fais-moi | cree |
+        dame | hazme | crea | me da uma | me de | crie | faca | 给我 | 做一个 | 推荐 | write | draft | compose | improve | alt text |
+        text message | birthday | wish | poem | haiku | limerick | story | bio | email | e-mail | letter | tweet | caption | slogan |
+        tagline | headline | blog post | cover letter | product description | speech | toast | song | lyrics | invitation | message to |
+        post about | brainstorm | ideas | suggest | names for | tips
     "),
     Line(D::ShortTask, Some(C::Writing), "
         schreib* | verfass* | formulier* | gedicht | geschichte | brief | mail | verbesser* | ideen | vorschlag* | tipps | rediger |
@@ -405,8 +409,11 @@ pub(super) const LINES: &[Line] = &[
     Line(D::DetailedWork, Some(C::Coding), "
         rest-api | api rest | api in | and tests | with tests | plus tests | full test | unit and integration | type hints | mit tests |
         und tests | et des tests | et les tests | avec tests | y pruebas | con pruebas | las pruebas | y tests | e testes | com testes |
-        os testes | 和测试 | 并写测试 | テストも | और टेस्ट | script that | script bash qui | script qui | script das | skript, das | script que | github action | github actions workflow | smoke tests | pipeline that | plano de treino | plan de entrenamiento | plan d'entrainement | 学习计划 | 训练计划 | refactor* | implement* | rewrite this | port this | port the | migrat* |
-        code review | review this pull | review this code | review my code | review the | unit test* | unit-test* | test suite |
+        os testes | 和测试 | 并写测试 | テストも | और टेस्ट | pytest | junit | jest | phpunit | rspec | des tests | tests jest |
+        class for | klasse fur | clase para | classe para | classe pour | web scraper | script that | script bash qui | script qui |
+        script das | skript, das | script que | github action | github actions workflow | smoke tests | pipeline that | plano de treino |
+        plan de entrenamiento | plan d'entrainement | 学习计划 | 训练计划 | refactor* | implement* | rewrite this | port this | port the |
+        migrat* | code review | review this pull | review this code | review my code | review the | unit test* | unit-test* | test suite |
         integration test* | end-to-end test* | write tests | tests for | test coverage | add support | add a feature | add pagination |
         add authentication | build a | build an | create a class | create a component | create an api | create a rest | develop | extend |
         integrate | parser | crawler | scraper | websocket* | middleware | rest api | crud | graphql api | endpoint* | web app |
@@ -422,13 +429,14 @@ pub(super) const LINES: &[Line] = &[
         लागू कर | विकसित | इम्प्लीमेंट | 구현 | 리팩토링 | 단위 테스트
     "),
     Line(D::DetailedWork, Some(C::Debugging), "
-        debug* | bug | bugs | fix this bug | fix the bug | race condition | memory leak | deadlock | segfault | segmentation fault |
-        stack trace | stacktrace | traceback | root cause | troubleshoot* | diagnos* | crash* | failing | fails | not working |
-        doesn't work | exception | undefined | null pointer | nullpointer* | typeerror | keyerror | valueerror | error message | throws |
-        panics | hangs | times out | flaky | intermittent* | regression | why does this code | leak* | 500 error | fehlermeldung |
-        fehler | absturz* | sturzt ab | speicherleck | erreur | plante | fuite memoire | deboguer | debogue* | falla | fallo | depura* |
-        fuga de memoria | erro | falha | vazamento | depur* | ошибк* | отлад* | 报错 | 错误 | 调试 | 排查 | 崩溃 | 内存泄漏 | 死锁 |
-        修复 | バグ | エラー | デバッグ | クラッシュ | メモリリーク | 不具合 | बग | त्रुटि | एरर | डिबग | 버그 | 디버그 | 오류
+        find the cause | the cause | find out why | ursache | la cause | la causa | a causa | 原因 | कारण | debug* | bug | bugs |
+        fix this bug | fix the bug | race condition | memory leak | deadlock | segfault | segmentation fault | stack trace | stacktrace |
+        traceback | root cause | troubleshoot* | diagnos* | crash* | failing | fails | not working | doesn't work | exception |
+        undefined | null pointer | nullpointer* | typeerror | keyerror | valueerror | error message | throws | panics | hangs |
+        times out | flaky | intermittent* | regression | why does this code | leak* | 500 error | fehlermeldung | fehler | absturz* |
+        sturzt ab | speicherleck | erreur | plante | fuite memoire | deboguer | debogue* | falla | fallo | depura* | fuga de memoria |
+        erro | falha | vazamento | depur* | ошибк* | отлад* | 报错 | 错误 | 调试 | 排查 | 崩溃 | 内存泄漏 | 死锁 | 修复 | バグ | エラー |
+        デバッグ | クラッシュ | メモリリーク | 不具合 | बग | त्रुटि | एरर | डिबग | 버그 | 디버그 | 오류
     "),
     Line(D::DetailedWork, Some(C::Coding), "
         optimize | optimise | optimizing | optimization | performance of | slow query | profile | bottleneck* | optimier* | optimis* |
@@ -453,13 +461,13 @@ pub(super) const LINES: &[Line] = &[
         市場調査 | रिसर्च | स्रोत | अध्ययन | источник* | исследу*
     "),
     Line(D::DetailedWork, Some(C::Reasoning), "
-        compare | comparing | comparison | recommend one | and recommend | recommendation | recommendations | trade-off* | tradeoff* |
-        pros and cons | critique | critically | argue | argument | arguments | justify | weigh | decide | decision | choose between |
-        which one should | which should | strengths and weaknesses | implications | vergleich* | empfehl* | abwag* | vor- und nachteile |
-        begrund* | argumentier* | compar* | recommand* | avantages et inconvenients | argument* | justifi* | recomiend* | recomend* |
-        ventajas y desventajas | ventajas e inconvenientes | vantagens e desvantagens | pros e contras | сравни* | порекоменд* |
-        confronta | vergelijk | 比较 | 对比 | 推荐 | 权衡 | 利弊 | 比較 | 推奨 | 提案して | तुलना | सिफारिश | सुझाएं | फायदे और नुकसान |
-        비교 | 추천 | قارن
+        empfiehl* | empfehle | recommande | recomiende | recomienda | recomende | compare | comparing | comparison | recommend one |
+        and recommend | recommendation | recommendations | trade-off* | tradeoff* | pros and cons | critique | critically | argue |
+        argument | arguments | justify | weigh | decide | decision | choose between | which one should | which should |
+        strengths and weaknesses | implications | vergleich* | empfehl* | abwag* | vor- und nachteile | begrund* | argumentier* |
+        compar* | recommand* | avantages et inconvenients | argument* | justifi* | recomiend* | recomend* | ventajas y desventajas |
+        ventajas e inconvenientes | vantagens e desvantagens | pros e contras | сравни* | порекоменд* | confronta | vergelijk | 比较 |
+        对比 | 推荐 | 权衡 | 利弊 | 比較 | 推奨 | 提案して | तुलना | सिफारिश | सुझाएं | फायदे और नुकसान | 비교 | 추천 | قارن
     "),
     Line(D::DetailedWork, Some(C::Planning), "
         plan | planning | roadmap | itinerary | schedule | timeline | milestones | strategy | business plan | marketing plan |
@@ -579,25 +587,25 @@ pub(super) const LINES: &[Line] = &[
 
     // Terms of systems.
     Line(D::TechnicalTerms, None, "
-        lock-free | wait-free | memory ordering* | atomics | hazard pointer* | lock ordering | spinlock* | scheduler |
-        filesystem | file system | copy-on-write | crash recovery | checksum* | snapshot* | register allocat* | ssa |
-        calling convention* | codegen | jit | bytecode | vm | virtual machine | hypervisor | interrupt* | cache coheren* | numa |
-        network partition* | clock drift | leader election | quorum | exactly-once | exactly once | at-least-once | dead letter |
-        schema evolution | stream processing | batch processing | flink | spark | airflow | etl | data warehouse | snowflake | bigquery |
-        feature store | mlops | inference | quantiz* | attention | diffusion | variational | autoencoder | tokeniz* | vector database |
-        retrieval | edge computing | iot | mqtt | real-time | realtime | low latency | p99 | sla | slo | rpo | rto | multi-cloud |
-        hybrid cloud | iam | sso | saml | rbac | pki | hsm | post-quantum | side channel* | exploit* | vulnerabilit* | penetration test* |
-        siem | soc2 | iso 27001 | drm | billing | ledger | double-entry | settlement | antifraud | fraud detection | authentication |
-        authorization | oauth* | jwt | encryption | encrypted | cryptograph* | tls | ssl | concurren* | parallel | multithread* |
-        thread-safe | asynchronous | latency | throughput | idempoten* | transaction* | consistency | eventual consistency | replication |
-        partition* | caching | cache | load balanc* | rate limit* | message queue | kafka | rabbitmq | pub/sub | grpc | graphql | rest |
-        websocket* | kubernetes | helm | terraform | docker | container* | observability | monitoring | prometheus | opentelemetry |
-        ci/cd | serverless | aws | gcp | azure | s3 | vpc | dns | tcp | http | cdn | index | indexes | normalization | orm | acid | mvcc |
-        wal | b-tree | bloom filter | neural network | transformer | embedding* | fine-tun* | gradient descent | machine learning |
-        deep learning | llm | rag | reinforcement learning | cuda | gpu | simd | memory management | garbage collection | heap |
-        complexity | big-o | o(n | o(log | dependency injection | solid | design pattern* | legacy | monolith* | hipaa | gdpr | pci |
-        soc 2 | audit | compliance | failover | backpressure | circuit breaker | saga | fintech | payment* | blockchain |
-        smart contract* | solidity | embedded | rtos | firmware | fpga | verilog
+        lock-free | wait-free | memory ordering* | atomics | hazard pointer* | lock ordering | spinlock* | scheduler | filesystem |
+        file system | copy-on-write | crash recovery | checksum* | snapshot* | register allocat* | ssa | calling convention* | codegen |
+        jit | bytecode | vm | virtual machine | hypervisor | interrupt* | cache coheren* | numa | network partition* | clock drift |
+        leader election | quorum | exactly-once | exactly once | at-least-once | dead letter | schema evolution | stream processing |
+        batch processing | flink | spark | airflow | etl | data warehouse | snowflake | bigquery | feature store | mlops | inference |
+        quantiz* | attention | diffusion | variational | autoencoder | tokeniz* | vector database | retrieval | edge computing | iot |
+        mqtt | real-time | realtime | low latency | p99 | sla | slo | rpo | rto | multi-cloud | hybrid cloud | iam | sso | saml | rbac |
+        pki | hsm | post-quantum | side channel* | exploit* | vulnerabilit* | penetration test* | siem | soc2 | iso 27001 | drm |
+        billing | ledger | double-entry | settlement | antifraud | fraud detection | authentication | authorization | oauth* | jwt |
+        encryption | encrypted | cryptograph* | tls | ssl | concurren* | parallel | multithread* | thread-safe | asynchronous | latency |
+        throughput | idempoten* | transaction* | consistency | eventual consistency | replication | partition* | caching | cache |
+        load balanc* | rate limit* | message queue | kafka | rabbitmq | pub/sub | grpc | graphql | rest | websocket* | kubernetes | helm |
+        terraform | docker | container* | observability | monitoring | prometheus | opentelemetry | ci/cd | serverless | aws | gcp |
+        azure | s3 | vpc | dns | tcp | http | cdn | index | indexes | normalization | orm | acid | mvcc | wal | b-tree | bloom filter |
+        neural network | transformer | embedding* | fine-tun* | gradient descent | machine learning | deep learning | llm | rag |
+        reinforcement learning | cuda | gpu | simd | memory management | garbage collection | heap | complexity | big-o | o(n | o(log |
+        dependency injection | solid | design pattern* | legacy | monolith* | hipaa | gdpr | pci | soc 2 | audit | compliance | failover |
+        backpressure | circuit breaker | saga | fintech | payment* | blockchain | smart contract* | solidity | embedded | rtos |
+        firmware | fpga | verilog
     "),
     Line(D::TechnicalTerms, None, "
         authentifizierung | verschlusselung | nebenlaufig* | nachrichtenwarteschlange | lastverteilung | datenschutz | dsgvo | latenz |
@@ -692,9 +700,17 @@ pub(super) const LINES: &[Line] = &[
     "),
 
     // What is to be handed over.
+    Line(D::Deliverable, Some(C::Planning), "
+        marketing plan | project plan | business plan | content calendar | study plan | training plan | product description with |
+        case study | landing page | onboarding flow | marketingplan | projektplan | redaktionsplan | lernplan | trainingsplan |
+        plan marketing | plan de marketing | plan de projet | plan de proyecto | plan de estudio* | plano de marketing |
+        plano de projeto | plano de estudos | 营销方案 | 营销计划 | 项目计划 | 学习计划 | 導入計画 | 学習計画 | プロジェクト計画 |
+        マーケティング | प्रोजेक्ट प्लान | मार्केटिंग | अध्ययन योजना | समय-सारणी | बजट | budget | presupuesto | orcamento | zeitplan |
+        calendrier | calendario | cronograma | 预算 | 時間表 | 予算
+    "),
     Line(D::Deliverable, None, "
         detailed | in detail | complete | full | report | essay | article | proposal | presentation | document | documentation | guide |
-        tutorial | case study | business case | test suite | unit tests | strategy | roadmap | framework | with examples | with tests |
+        tutorial | business case | test suite | unit tests | strategy | roadmap | framework | with examples | with tests |
         with code examples | and recommend | and propose | and suggest | and explain | and identify | and justify | key risks | risks |
         mitigation* | stakeholder* | executive summary | words | pages | chapter | novel | screenplay | curriculum | week | weeks |
         month | months | quarter | ausfuhrlich* | detailliert* | bericht | aufsatz | artikel | leitfaden | vollstandig* | risiken |
