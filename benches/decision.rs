@@ -39,7 +39,12 @@ fn message(role: &str, text: &str) -> String {
 fn small() -> Bytes {
     let code = "fn total(items: &[Item]) -> u64 {\n    items.iter().map(|item| item.price * item.count).sum()\n}\n";
     let ask = format!("Please refactor this function so that it uses checked arithmetic, then write tests for it:\n{}", code.repeat(12));
-    format!("{{\"model\":\"auto\",\"messages\":[{},{}]}}", message("system", "You are a careful programmer. Answer briefly."), message("user", &ask)).into()
+    format!(
+        "{{\"model\":\"auto\",\"messages\":[{},{}]}}",
+        message("system", "You are a careful programmer. Answer briefly."),
+        message("user", &ask)
+    )
+    .into()
 }
 
 /// A conversation of about 100 KB with tools.

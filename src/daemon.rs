@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::gateway::{Bound, Gateway, Listeners};
 use crate::journal::{Journal, Limits};
 use crate::paths::State;
+use crate::routing::{Talk, classify};
 use crate::upstream::{Checked, Standing};
 
 /// Requests may finish this long after a stop was asked for.
@@ -81,12 +82,15 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     let bound = bind(&plan)?;
     let socket = control::bind(&plan.state).map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
     let engine = Engine::new(plan.settings.clone(), start_journal(&plan)?).map_err(|problem| StartError::System(problem.to_string()))?;
+    // The classifier's word list is compiled on first use; the first request should not wait for that.
+    let warm = tokio::task::spawn_blocking(|| classify(&Talk::default()));
     let validated = tokio::select! {
         validated = validate(&engine, &plan) => validated,
         () = signals.stop() => Err(StartError::Stopped),
     };
     let listeners = validated.and_then(|()| bound.listen().map_err(|(address, problem)| StartError::Address(address, problem)));
     let listeners = listeners.inspect_err(|_| engine.journal().stop())?;
+    let _ = warm.await;
     let addresses = listeners.addresses();
     let closing = CancellationToken::new();
     let mut workers = Workers::start(&engine, &listeners, &closing)?;

@@ -103,7 +103,7 @@ impl Score {
 /// says what was. `cargo test --test routing -- --nocapture` prints the tables.
 #[test]
 fn labelled_prompts_come_out_as_labelled() {
-    for (split, exact, near, category) in [("tune", 0.97, 0.99, 0.72), ("measure", EXACT_MEASURED, 0.98, 0.70)] {
+    for (split, exact, near, category) in [("tune", 0.97, 0.99, 0.72), ("measure", 0.88, 0.98, 0.70)] {
         let score = Score::of(split);
         score.print(split);
         assert!(score.all() >= 150, "{split}: {} prompts", score.all());
@@ -112,8 +112,6 @@ fn labelled_prompts_come_out_as_labelled() {
         assert!(score.categories as f64 / score.all() as f64 >= category, "{split}: {} categories", score.categories);
     }
 }
-
-const EXACT_MEASURED: f64 = 0.85;
 
 #[test]
 fn clear_answers_are_right_more_often_than_borderline_ones() {
@@ -377,6 +375,8 @@ fn odd_texts_are_classified_like_any_other() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,300}", system in ".{0,100}", bytes in any::<usize>(), images in any::<bool>()) {
         let history = [system.as_str(), text.as_str()];
