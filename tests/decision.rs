@@ -25,7 +25,7 @@ fn two(extra: &str) -> Two {
 }
 
 fn explain(daemon: &Daemon, body: Value) -> Value {
-    let response = post(daemon.port(), "/v1/routing/debug", &JSON, &body.to_string());
+    let response = post(daemon.port(), "/v1/routing/debug", &JSON, body.to_string());
     assert_eq!(response.status, 200, "{}", response.text());
     response.json()["decision"].clone()
 }
@@ -142,7 +142,7 @@ fn wrong_values_are_refused_with_the_field_and_what_is_allowed() {
         (json!({"prompt": "x", "routor_tier_floor": "HUGE"}), "routor_tier_floor", "COMPLEX"),
         (json!({"prompt": "x", "routor_tier_floor": "COMPLEX", "routor_tier_ceiling": "NANO"}), "routor_tier_floor", "ceiling"),
     ] {
-        let response = post(two.daemon.port(), "/v1/routing/debug", &JSON, &body.to_string());
+        let response = post(two.daemon.port(), "/v1/routing/debug", &JSON, body.to_string());
         assert_eq!((response.status, &response.json()["error"]["param"]), (400, &json!(param)), "{body}");
         assert!(response.text().contains(says), "{}", response.text());
     }
@@ -187,7 +187,7 @@ fn debug_headers_tell_savings_and_floor() {
     let body = json!({"messages": [
         {"role": "user", "content": "Refactor this auth middleware to use JWT:\n```rust\nfn auth(req: &Request) -> Result<User> { session(req) }\n```"},
         {"role": "assistant", "content": "Shall I?"}, {"role": "user", "content": "yes"}]});
-    let response = post_chat(daemon.port(), &body.to_string());
+    let response = post_chat(daemon.port(), body.to_string());
     assert_eq!(response.header("x-routor-savings"), Some("90"), "a tenth of the baseline's price");
     assert!(response.header("x-routor-history-floor").is_some());
 }
