@@ -1,6 +1,7 @@
 //! The free call that tells whether a provider can be used. Only a proof
 //! throws a key out.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -86,27 +87,27 @@ impl Checked {
     }
 }
 
-/// Asks providers. Redirects are never followed and nothing is tried twice.
+/// Asks providers. Redirects are never followed, nothing is tried twice, no
+/// connection is kept.
 pub struct Validator {
     /// For providers on this machine, which no proxy is asked for.
     near: Client,
-    far: Client,
+    /// For all others; made on first use, since it loads the certificate stores.
+    far: OnceLock<Option<Client>>,
 }
 
 impl Validator {
     /// Fails only when the system gives no sockets.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let builder = || {
-            Client::builder()
-                .redirect(Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .user_agent(concat!("routor/", env!("CARGO_PKG_VERSION")))
-        };
-        Ok(Self {
-            near: builder().no_proxy().tls_backend_preconfigured(tls::unused()).build()?,
-            far: builder().tls_backend_preconfigured(tls::config()).build()?,
-        })
+        Ok(Self { near: builder().no_proxy().tls_backend_preconfigured(tls::unused()).build()?, far: OnceLock::new() })
+    }
+
+    fn client(&self, provider: &Provider) -> &Client {
+        if provider.endpoint.is_loopback() {
+            return &self.near;
+        }
+        let far = self.far.get_or_init(|| builder().tls_backend_preconfigured(tls::config()).build().ok());
+        far.as_ref().unwrap_or(&self.near)
     }
 
     /// Asks one provider; takes at most `patience`.
@@ -144,8 +145,7 @@ impl Validator {
             (None, Some(path)) => format!("{base}{path}"),
             (None, None) => format!("{base}/models"),
         };
-        let client = if provider.endpoint.is_loopback() { &self.near } else { &self.far };
-        let mut response = client.get(target).headers(headers).send().await?;
+        let mut response = self.client(provider).get(target).headers(headers).send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
         while let Some(part) = response.chunk().await? {
@@ -156,6 +156,15 @@ impl Validator {
         }
         Ok((status, headers, body))
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    Client::builder()
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("routor/", env!("CARGO_PKG_VERSION")))
 }
 
 fn headers(provider: &Provider, with_key: bool) -> HeaderMap {
