@@ -785,3 +785,13 @@ fn a_request_during_a_reload_is_answered() {
     let statuses = asking.join().unwrap();
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
 }
+
+#[test]
+fn status_shows_each_provider_once() {
+    let (a, b) = (Provider::start(), Provider::start());
+    let daemon = Daemon::start(chain_config(&[("first-one", &a), ("second-one", &b)]));
+    let shown = daemon.run(&["status"]).expect_code(0).stdout;
+    for name in ["first-one", "second-one"] {
+        assert_eq!(shown.lines().filter(|line| line.contains(name)).count(), 1, "{shown}");
+    }
+}

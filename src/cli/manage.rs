@@ -45,24 +45,6 @@ fn print(status: &Status, screen: &Screen) -> Result<(), Unprinted> {
         screen.line(&format!("{} request records could not be stored", status.log_dropped))?;
     }
     let mut rows = table::new(&["provider", "in pool", "check", "base URL", "cooling", ""], screen.out_colour());
-    for provider in status
-        .providers
-        .iter()
-        .filter(|provider| provider.in_pool || !provider.base_url.starts_with("http://127.0.0.1:") || provider.validation != "unreachable")
-    {
-        let cooling: Vec<String> =
-            provider.cooling.iter().map(|model| format!("{} {}s", model.model, model.cooling_ms.div_ceil(1000))).collect();
-        let in_pool = if provider.in_pool { "yes" } else { "no" };
-        rows.add_row([
-            provider.provider.as_str(),
-            in_pool,
-            &provider.validation,
-            &provider.base_url,
-            &cooling.join(", "),
-            &printable(&provider.detail, 200),
-        ]);
-    }
-    screen.line(&rows.to_string())?;
     for provider in status.providers.iter().filter(|provider| provider.in_pool || !provider.optional) {
         let cooling: Vec<String> =
             provider.cooling.iter().map(|model| format!("{} {}s", model.model, model.cooling_ms.div_ceil(1000))).collect();
