@@ -2,8 +2,8 @@
 //! and what happens in between (reload, signals, providers that come back).
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -82,30 +82,74 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     let bound = bind(&plan)?;
     let socket = control::bind(&plan.state).map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
     let engine = Engine::new(plan.settings.clone(), start_journal(&plan)?).map_err(|problem| StartError::System(problem.to_string()))?;
+    let closing = CancellationToken::new();
+    let (orders, mut inbox) = mpsc::channel(8);
+    let known = Arc::new(OnceLock::new());
+    let commands = tokio::spawn(control::serve(socket, Arc::clone(&engine), Arc::clone(&known), orders, closing.clone()));
+    let served = serve(&plan, &engine, bound, &closing, &known, &mut signals, &mut inbox).await;
+    closing.cancel();
+    engine.journal().stop();
+    let result = served.map(|asked| {
+        if let Some(asked) = asked {
+            let _ = asked.send(Ok("stopped".to_owned()));
+        }
+    });
+    let _ = tokio::time::timeout(Duration::from_millis(300), commands).await;
+    result
+}
+
+/// Whoever asked for the stop over the local socket, if it was asked for there.
+type Asked = Option<oneshot::Sender<Result<String, String>>>;
+
+async fn serve(
+    plan: &Plan,
+    engine: &Arc<Engine>,
+    bound: Bound,
+    closing: &CancellationToken,
+    known: &OnceLock<Vec<String>>,
+    signals: &mut Signals,
+    inbox: &mut mpsc::Receiver<Order>,
+) -> Result<Asked, StartError> {
     // The classifier's word list is compiled on first use; the first request should not wait for that.
     let warm = tokio::task::spawn_blocking(|| classify(&Talk::default()));
-    let validated = tokio::select! {
-        validated = validate(&engine, &plan) => validated,
-        () = signals.stop() => Err(StartError::Stopped),
-    };
-    let listeners = validated.and_then(|()| bound.listen().map_err(|(address, problem)| StartError::Address(address, problem)));
-    let listeners = listeners.inspect_err(|_| engine.journal().stop())?;
+    tokio::select! {
+        validated = validate(engine, plan) => validated?,
+        () = signals.stop() => return Err(StartError::Stopped),
+        asked = stop_order(inbox) => return Ok(asked),
+    }
+    let listeners = bound.listen().map_err(|(address, problem)| StartError::Address(address, problem))?;
     let _ = warm.await;
     let addresses = listeners.addresses();
-    let closing = CancellationToken::new();
-    let mut workers = Workers::start(&engine, &listeners, &closing)?;
+    let mut workers = Workers::start(engine, &listeners, closing)?;
     drop(listeners);
-    let (orders, inbox) = mpsc::channel(8);
-    let texts = addresses.iter().map(ToString::to_string).collect();
-    let commands = tokio::spawn(control::serve(socket, Arc::clone(&engine), texts, orders, closing.clone()));
+    let _ = known.set(addresses.iter().map(reachable).collect());
     (plan.on_listening)(&addresses);
-    let asked = attend(&engine, &plan, &mut signals, inbox).await;
-    stop(&engine, &closing, &mut workers, &mut signals).await;
-    if let Some(asked) = asked {
-        let _ = asked.send(Ok("stopped".to_owned()));
+    let asked = attend(engine, plan, &addresses, signals, inbox).await;
+    stop(engine, closing, &mut workers, signals).await;
+    Ok(asked)
+}
+
+/// How a program on this machine reaches an address that is listened on.
+fn reachable(address: &SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
+/// Waits for the order to stop; while the daemon starts there is nothing to reload.
+async fn stop_order(inbox: &mut mpsc::Receiver<Order>) -> Asked {
+    loop {
+        match inbox.recv().await {
+            Some(Order::Stop(asked)) => return Some(asked),
+            Some(Order::Reload(asked)) => {
+                let _ = asked.send(Err("routor is still starting".to_owned()));
+            }
+            None => std::future::pending().await,
+        }
     }
-    let _ = tokio::time::timeout(Duration::from_millis(300), commands).await;
-    Ok(())
 }
 
 fn bind(plan: &Plan) -> Result<Bound, StartError> {
@@ -188,46 +232,101 @@ impl Workers {
 async fn attend(
     engine: &Arc<Engine>,
     plan: &Plan,
+    bound: &[SocketAddr],
     signals: &mut Signals,
-    mut inbox: mpsc::Receiver<Order>,
-) -> Option<oneshot::Sender<Result<String, String>>> {
-    let mut around = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_AROUND, LOOK_AROUND);
-    around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let every = plan.settings.validation.recheck.unwrap_or(Duration::from_secs(365 * 24 * 3600));
-    let mut again = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
-    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    inbox: &mut mpsc::Receiver<Order>,
+) -> Asked {
+    let mut around = every(LOOK_AROUND);
+    let mut again = every(engine.fleet().settings.validation.recheck.unwrap_or(NEVER));
     loop {
-        tokio::select! {
+        let (work, asked) = tokio::select! {
             told = signals.next() => match told {
                 Told::Stop => return None,
-                Told::Reload => match reload(engine, plan).await {
-                    Ok(done) => tracing::info!("{done}"),
-                    Err(problem) => tracing::error!("{problem}"),
-                },
+                Told::Reload => (Work::Reload, None),
             },
             order = inbox.recv() => match order {
-                Some(Order::Reload(answer)) => { let _ = answer.send(reload(engine, plan).await); }
-                Some(Order::Stop(answer)) => return Some(answer),
+                Some(Order::Reload(asked)) => (Work::Reload, Some(asked)),
+                Some(Order::Stop(asked)) => return Some(asked),
                 None => return None,
             },
-            _ = around.tick() => engine.recheck(|provider, _| provider.optional).await,
-            _ = again.tick() => engine.recheck(|provider, before| !provider.optional && before == Some(Standing::Unreachable)).await,
+            _ = around.tick() => (Work::LookAround, None),
+            _ = again.tick() => (Work::AskAgain, None),
+        };
+        let reloads = work == Work::Reload;
+        let done = tokio::select! {
+            done = work.run(engine, plan, bound) => done,
+            () = signals.stop() => return None,
+            stopped = stop_order(inbox) => return stopped,
+        };
+        match (asked, done) {
+            (Some(asked), done) => {
+                let _ = asked.send(done);
+            }
+            (None, Ok(done)) if reloads => tracing::info!("{done}"),
+            (None, Ok(_)) => {}
+            (None, Err(problem)) => tracing::error!("{problem}"),
+        }
+        if reloads {
+            again = every(engine.fleet().settings.validation.recheck.unwrap_or(NEVER));
         }
     }
 }
 
-async fn reload(engine: &Arc<Engine>, plan: &Plan) -> Result<String, String> {
-    let settings =
-        (plan.read_settings)().map_err(|problem| format!("the configuration was not reloaded, the old one stays:\n{problem}"))?;
-    if settings.server.listen.required != engine.fleet().settings.server.listen.required {
-        tracing::warn!("server.listen has changed; that needs a restart");
+/// Longer than any daemon runs.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Ticks after each such time, not at once.
+fn every(time: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    ticks
+}
+
+/// What the daemon does beside serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Reload,
+    LookAround,
+    AskAgain,
+}
+
+impl Work {
+    async fn run(self, engine: &Arc<Engine>, plan: &Plan, bound: &[SocketAddr]) -> Result<String, String> {
+        match self {
+            Work::Reload => return reload(engine, plan, bound).await,
+            Work::LookAround => engine.recheck(|provider, _| provider.optional).await,
+            Work::AskAgain => engine.recheck(|provider, before| !provider.optional && before == Some(Standing::Unreachable)).await,
+        }
+        Ok(String::new())
     }
-    for warning in &settings.warnings {
-        tracing::warn!("{warning}");
+}
+
+async fn reload(engine: &Arc<Engine>, plan: &Plan, bound: &[SocketAddr]) -> Result<String, String> {
+    let refused = |problem: String| format!("the configuration was not reloaded, the old one stays:\n{problem}");
+    let settings = (plan.read_settings)().map_err(refused)?;
+    let open = bound.iter().find(|address| !address.ip().is_loopback());
+    if let (Some(address), None) = (open, &settings.server.client_key) {
+        let variable = &settings.server.client_key_env;
+        return Err(refused(format!(
+            "{address} is listened on and can be reached from other machines, so {variable} must be set; to listen elsewhere, restart"
+        )));
+    }
+    let before = engine.fleet();
+    let mut notes = settings.warnings.clone();
+    if settings.server.listen.required != before.settings.server.listen.required {
+        notes.push("server.listen has changed; that needs a restart".to_owned());
+    }
+    let log = |settings: &Settings| (settings.log.requests, settings.log.keep_days, settings.log.max_size);
+    if log(&settings) != log(&before.settings) {
+        notes.push("[log] has changed; that needs a restart".to_owned());
     }
     engine.reload(settings).await;
+    (plan.on_validated)(engine);
     let fleet = engine.fleet();
-    Ok(format!("the configuration was reloaded; {} of {} providers are in the pool", fleet.pool_size(), fleet.settings.providers.len()))
+    let mut text =
+        format!("the configuration was reloaded; {} of {} providers are in the pool", fleet.pool_size(), fleet.settings.providers.len());
+    notes.iter().for_each(|note| text.push_str(&format!("\n{note}")));
+    Ok(text)
 }
 
 /// Takes no more connections, lets requests finish, ends what does not.
@@ -236,12 +335,11 @@ async fn stop(engine: &Arc<Engine>, closing: &CancellationToken, workers: &mut W
     tokio::select! {
         () = workers.end() => {}
         () = tokio::time::sleep(GRACE) => {
-            engine.stopping.cancel();
+            engine.halt();
             let _ = tokio::time::timeout(LAST_WORDS, workers.end()).await;
         }
         () = signals.stop() => {}
     }
-    engine.journal().stop();
 }
 
 /// What a signal says.

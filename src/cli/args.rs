@@ -87,7 +87,7 @@ pub struct Serve {
     #[arg(long)]
     pub demo: bool,
     /// When no provider can be used, ask again every 5 s, for so long (without a time: until one can)
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "365d", value_parser = read_time)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "365d", value_parser = read_time)]
     pub wait: Option<Duration>,
 }
 

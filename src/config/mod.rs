@@ -16,7 +16,7 @@ pub use address::{Endpoint, is_private_host};
 pub use key::{Key, KeyState};
 pub use load::{Surroundings, load};
 pub use problem::{Problem, Problems};
-pub use providers::Provider;
+pub use providers::{Header, Provider};
 pub use settings::{
     Alias, Breaker, Listen, Log, Order, Overflow, Pool, Routing, Server, Settings, Target, TimeoutSet, Timeouts, Validation,
 };

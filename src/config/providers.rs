@@ -26,8 +26,8 @@ pub struct Provider {
     pub key_source: Option<String>,
     /// How the key travels on the chat route.
     pub auth: Auth,
-    /// Further headers of every request; a value that is a secret is a [`Key`].
-    pub headers: Vec<(String, Key)>,
+    /// Further headers of every request.
+    pub headers: Vec<Header>,
     /// Where its dialect differs.
     pub dialect: Dialect,
     /// The free call that checks it.
@@ -40,6 +40,17 @@ pub struct Provider {
     pub key_url: Option<String>,
     /// Its own time limits.
     pub timeouts: TimeoutSet,
+}
+
+/// A header that the configuration adds to every request of a provider.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: Key,
+    /// Whether the value came from a variable and is to be kept secret.
+    pub secret: bool,
 }
 
 /// All providers of a configuration, built-in ones in catalogue order first.
@@ -164,7 +175,7 @@ struct Own {
     key_env: Option<String>,
     key_file: Option<String>,
     auth: Option<Auth>,
-    headers: Vec<(String, Key)>,
+    headers: Vec<Header>,
     timeouts: TimeoutSet,
 }
 
@@ -271,7 +282,7 @@ pub(super) fn read_variable_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<(String, Key)> {
+fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<Header> {
     let mut headers = Vec::new();
     for (name, entry) in section.values("headers") {
         let Some(value) = entry.strings(&name.value, "a header's value").and_then(|list| list.into_iter().next()) else { continue };
@@ -280,7 +291,7 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<(St
             reading.sink.push(problem.help(format!("headers_env = {{ \"{}\" = \"VARIABLE\" }}", name.value)));
             continue;
         }
-        push_header(&mut headers, &name, &value.value, reading);
+        push_header(&mut headers, &name, &value.value, false, reading);
     }
     for (name, entry) in section.values("headers_env") {
         let Some(variable) = entry.strings(&name.value, "the name of a variable").and_then(|list| list.into_iter().next()) else {
@@ -289,7 +300,7 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<(St
         match read_variable_name(&variable.value) {
             Err(problem) => reading.sink.push(Problem::at(variable.span, format!("`{}` {problem}", name.value))),
             Ok(variable_name) => match reading.env(&variable_name) {
-                Some(value) => push_header(&mut headers, &name, &value, reading),
+                Some(value) => push_header(&mut headers, &name, &value, true, reading),
                 None => {
                     let message = format!("the header `{}` takes its value from {variable_name}, which is not set", name.value);
                     reading.sink.push(Problem::at(variable.span, message));
@@ -300,7 +311,7 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<(St
     headers
 }
 
-fn push_header(headers: &mut Vec<(String, Key)>, name: &Placed<String>, value: &str, reading: &Reading<'_>) {
+fn push_header(headers: &mut Vec<Header>, name: &Placed<String>, value: &str, secret: bool, reading: &Reading<'_>) {
     let valid_name = http::HeaderName::from_bytes(name.value.as_bytes()).is_ok();
     let reserved = ["host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"];
     if !valid_name || reserved.contains(&name.value.to_ascii_lowercase().as_str()) {
@@ -308,7 +319,7 @@ fn push_header(headers: &mut Vec<(String, Key)>, name: &Placed<String>, value: &
         return;
     }
     match Key::new(&value.replace(' ', "_")).and(http::HeaderValue::from_str(value).map_err(|_| "is not a header's value")) {
-        Ok(_) => headers.push((name.value.to_ascii_lowercase(), Key::header(value))),
+        Ok(_) => headers.push(Header { name: name.value.to_ascii_lowercase(), value: Key::header(value), secret }),
         Err(problem) => reading.sink.push(Problem::at(name.span.clone(), format!("the value of the header `{}` {problem}", name.value))),
     }
 }

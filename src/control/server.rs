@@ -1,7 +1,7 @@
 //! The daemon's end of the local socket.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use interprocess::local_socket::ListenerOptions;
@@ -41,26 +41,20 @@ pub enum Order {
 #[derive(Clone)]
 struct Desk {
     engine: Arc<Engine>,
-    hello: Arc<Hello>,
+    addresses: Arc<OnceLock<Vec<String>>>,
     orders: mpsc::Sender<Order>,
 }
 
-/// Serves the socket until `closing` is cancelled.
+/// Serves the socket until `closing` is cancelled. The addresses are filled in
+/// once the port is open.
 pub async fn serve(
     listener: Listener,
     engine: Arc<Engine>,
-    addresses: Vec<String>,
+    addresses: Arc<OnceLock<Vec<String>>>,
     orders: mpsc::Sender<Order>,
     closing: CancellationToken,
 ) {
-    let hello = Hello {
-        hello: "routor".to_owned(),
-        protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        addresses,
-    };
-    let desk = Desk { engine, hello: Arc::new(hello), orders };
+    let desk = Desk { engine, addresses, orders };
     let clients = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -71,10 +65,7 @@ pub async fn serve(
             Ok(stream) if clients.len() < MOST_CLIENTS => {
                 let (desk, closing) = (desk.clone(), closing.clone());
                 clients.spawn(async move {
-                    tokio::select! {
-                        _ = desk.talk(stream) => {}
-                        () = closing.cancelled() => {}
-                    }
+                    let _ = desk.talk(stream, &closing).await;
                 });
             }
             Ok(_) => {}
@@ -85,7 +76,8 @@ pub async fn serve(
         }
     }
     clients.close();
-    let _ = tokio::time::timeout(Duration::from_millis(200), clients.wait()).await;
+    // Whoever asked for the stop is told when it is done.
+    clients.wait().await;
 }
 
 /// Makes the socket. The caller holds the instance lock, so a socket that is
@@ -120,9 +112,19 @@ pub fn bind(state: &State) -> io::Result<Listener> {
 }
 
 impl Desk {
-    async fn talk(&self, stream: Stream) -> io::Result<()> {
+    fn hello(&self) -> Hello {
+        Hello {
+            hello: "routor".to_owned(),
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            addresses: self.addresses.get().cloned().unwrap_or_default(),
+        }
+    }
+
+    async fn talk(&self, stream: Stream, closing: &CancellationToken) -> io::Result<()> {
         let mut writer = &stream;
-        say(&mut writer, self.hello.as_ref()).await?;
+        say(&mut writer, &self.hello()).await?;
         let mut reader = BufReader::new((&stream).take(LONGEST_LINE));
         let mut text = String::new();
         tokio::time::timeout(PATIENCE, reader.read_line(&mut text)).await??;
@@ -130,7 +132,10 @@ impl Desk {
             Ok(Command::Status) => say(&mut writer, &Line::Status(Box::new(self.status()))).await,
             Ok(Command::Reload) => self.order(&mut writer, Order::Reload).await,
             Ok(Command::Stop) => self.order(&mut writer, Order::Stop).await,
-            Ok(Command::Events) => self.events(&stream).await,
+            Ok(Command::Events) => tokio::select! {
+                ended = self.events(&stream) => ended,
+                () = closing.cancelled() => Ok(()),
+            },
             Err(_) => say(&mut writer, &Line::Failed("not a command of this version of routor".to_owned())).await,
         }
     }
@@ -165,17 +170,18 @@ impl Desk {
                     Ok(0) | Err(_) => return Ok(()),
                 },
             };
-            say(&mut writer, &line).await?;
+            // A reader that takes its time misses events; it is not cut off.
+            send(&mut writer, &line).await?;
         }
     }
 
     fn status(&self) -> Status {
-        let fleet = self.engine.fleet();
+        let (fleet, hello) = (self.engine.fleet(), self.hello());
         let now = Instant::now();
         Status {
-            version: self.hello.version.clone(),
-            pid: self.hello.pid,
-            addresses: self.hello.addresses.clone(),
+            version: hello.version,
+            pid: hello.pid,
+            addresses: hello.addresses,
             uptime_ms: millis(self.engine.uptime()),
             client_key: fleet.settings.server.client_key.is_some(),
             log_dropped: self.engine.journal().dropped(),
@@ -208,7 +214,11 @@ fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLi
 }
 
 async fn say(writer: &mut &Stream, line: &impl serde::Serialize) -> io::Result<()> {
+    tokio::time::timeout(STALL, send(writer, line)).await?
+}
+
+async fn send(writer: &mut &Stream, line: &impl serde::Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string(line)?;
     text.push('\n');
-    tokio::time::timeout(STALL, writer.write_all(text.as_bytes())).await?
+    writer.write_all(text.as_bytes()).await
 }

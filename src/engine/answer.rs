@@ -115,7 +115,9 @@ impl Run<'_> {
             }
             let ticket = if in_reserve { self.fleet.force(candidate, Instant::now()) } else { self.fleet.admit(candidate, Instant::now()) };
             let Some(ticket) = ticket else {
-                if !in_reserve {
+                if in_reserve {
+                    left -= 1;
+                } else {
                     cooling.push(candidate);
                 }
                 continue;

@@ -112,7 +112,12 @@ pub struct Fleet {
     pub redactor: Arc<Redactor>,
     providers: Vec<Arc<ProviderState>>,
     models: HashMap<Arc<str>, Arc<ModelState>>,
+    /// States of models that only their providers can know.
+    unlisted: Arc<Mutex<HashMap<Arc<str>, Arc<ModelState>>>>,
 }
+
+/// More models than this that nobody lists are not told apart.
+const MOST_UNLISTED: usize = 1000;
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -133,7 +138,8 @@ impl Fleet {
             models.insert(Arc::clone(&candidate.label), known.unwrap_or_default());
         }
         let redactor = Arc::new(redactor(&settings));
-        Self { settings, table, redactor, providers, models }
+        let unlisted = before.map(|before| Arc::clone(&before.unlisted)).unwrap_or_default();
+        Self { settings, table, redactor, providers, models, unlisted }
     }
 
     fn state_of(&self, provider: &Provider) -> Option<Arc<ProviderState>> {
@@ -152,9 +158,16 @@ impl Fleet {
         Some((self.settings.providers.get(place)?, self.providers.get(place)?))
     }
 
-    /// A model's state; a model that is not in the table has a fresh one.
-    pub fn model(&self, label: &str) -> Arc<ModelState> {
-        self.models.get(label).cloned().unwrap_or_default()
+    /// A model's state.
+    pub fn model(&self, label: &Arc<str>) -> Arc<ModelState> {
+        if let Some(state) = self.models.get(label) {
+            return Arc::clone(state);
+        }
+        let mut unlisted = lock(&self.unlisted);
+        if unlisted.len() >= MOST_UNLISTED {
+            unlisted.clear();
+        }
+        Arc::clone(unlisted.entry(Arc::clone(label)).or_default())
     }
 
     /// The models of one provider that can be asked for, with their states.
@@ -170,7 +183,7 @@ impl Fleet {
 
     /// How many providers are in the pool now.
     pub fn pool_size(&self) -> usize {
-        self.providers.iter().filter(|state| in_pool(state)).count()
+        self.providers.iter().filter(|state| in_pool(state) && !state.is_out()).count()
     }
 
     /// The time limits for an attempt at a candidate.
@@ -211,8 +224,10 @@ impl Fleet {
     }
 }
 
+/// Whether its last check lets it be routed to. One whose key was refused a
+/// moment ago stays in the routes; requests pass it over until that is cleared.
 fn in_pool(state: &ProviderState) -> bool {
-    !state.is_out() && state.checked().is_some_and(|(checked, _)| checked.standing.in_pool())
+    lock(&state.checked).as_ref().is_some_and(|(checked, _)| checked.standing.in_pool())
 }
 
 fn build_table(settings: &Settings, states: &[Arc<ProviderState>]) -> Table {
@@ -235,7 +250,8 @@ fn build_table(settings: &Settings, states: &[Arc<ProviderState>]) -> Table {
 
 fn redactor(settings: &Settings) -> Redactor {
     let keys = settings.providers.iter().filter_map(|provider| provider.key.key());
-    let headers = settings.providers.iter().flat_map(|provider| provider.headers.iter().map(|(_, value)| value));
+    let headers =
+        settings.providers.iter().flat_map(|provider| &provider.headers).filter(|header| header.secret).map(|header| &header.value);
     let own = settings.server.client_key.iter();
     Redactor::new(keys.chain(headers).chain(own).map(|key| key.expose()))
 }
@@ -261,7 +277,7 @@ impl Ticket {
     /// it counts is told at its end.
     pub fn committed(mut self) -> Report {
         self.settled = true;
-        if self.provider_pass.is_probe() {
+        if self.provider_pass.is_probe() || lock(&self.provider.breaker).view(Instant::now()) != View::Ready {
             lock(&self.provider.window).restart();
         }
         let model_pass = lock(&self.model.breaker).begun(self.model_pass);
@@ -327,10 +343,20 @@ impl Report {
         lock(&self.provider.breaker).succeeded(self.provider_pass);
     }
 
-    /// The answer broke.
-    pub fn broken(&self, policy: Policy, now: Instant, uptime: Duration) {
-        lock(&self.provider.window).record(uptime, false, None);
-        lock(&self.model.breaker).failed(self.model_pass, now, policy);
-        self.provider.trip_if_failing(policy, now, uptime);
+    /// The answer broke, or its provider said why it goes no further.
+    pub fn broken(&self, after: Aftermath, policy: Policy, now: Instant, uptime: Duration) {
+        if after.health == Some(false) {
+            lock(&self.provider.window).record(uptime, false, None);
+        }
+        match after.cool_model {
+            Some(wait) => lock(&self.model.breaker).cool(now, wait),
+            None if after.blame_model => lock(&self.model.breaker).failed(self.model_pass, now, policy),
+            None => {}
+        }
+        match after.cool_provider {
+            Some(wait) => lock(&self.provider.breaker).cool(now, wait),
+            None if after.blame_model => self.provider.trip_if_failing(policy, now, uptime),
+            None => {}
+        }
     }
 }

@@ -9,7 +9,7 @@ mod relay;
 mod reply;
 mod standing;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -31,6 +31,8 @@ pub struct Engine {
     fleet: ArcSwap<Fleet>,
     journal: Arc<Journal>,
     validator: Validator,
+    /// Held while new routes are made and put in place, so that none are lost.
+    turn: Mutex<()>,
     /// What health windows count time from.
     started: Instant,
     /// Cancelled when streams must end.
@@ -53,6 +55,7 @@ impl Engine {
             fleet: ArcSwap::from_pointee(Fleet::new(Arc::new(settings), None)),
             journal,
             validator: Validator::new()?,
+            turn: Mutex::new(()),
             started: Instant::now(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -62,6 +65,18 @@ impl Engine {
     /// The providers and routes as they are now.
     pub fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
+    }
+
+    /// Waits until nobody else makes new routes. Short, and never held over an await.
+    fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what still runs: streams with an error event, other requests with
+    /// a 503, and the log knows both as ended by this process.
+    pub fn halt(&self) {
+        self.journal.halt();
+        self.stopping.cancel();
     }
 
     /// The request log.

@@ -17,7 +17,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Engine;
 use super::fleet::{Fleet, Report};
-use crate::failover::Class;
+use crate::failover::{Class, ErrorText, aftermath, classify_embedded};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, millis};
 use crate::sse::Event;
@@ -40,6 +40,8 @@ pub struct Relay {
     draft: Draft,
     fallback: bool,
     pace: Pace,
+    /// Whether it is events; else a large plain answer.
+    events: bool,
     timer: Pin<Box<Sleep>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     end: Option<End>,
@@ -82,6 +84,7 @@ impl Relay {
         fallback: bool,
         pace: Pace,
     ) -> Self {
+        let events = live.events;
         Self {
             engine: Arc::clone(engine),
             fleet: Arc::clone(fleet),
@@ -90,6 +93,7 @@ impl Relay {
             draft,
             fallback,
             pace,
+            events,
             timer: Box::pin(tokio::time::sleep(pace.idle)),
             stopping: Box::pin(engine.stopping.clone().cancelled_owned()),
             end: None,
@@ -147,9 +151,13 @@ impl Relay {
             // Its own [DONE] is written, so that there is exactly one.
             Look::Done => return Poll::Ready(Some(End::Complete)),
             Look::Error => {
+                let class = match classify_embedded(&ErrorText::read(&event.data().unwrap_or_default())) {
+                    Class::Garbled => Class::ServerError,
+                    class => class,
+                };
                 out.push(self.masked(event));
                 out.closed = true;
-                return Poll::Ready(Some(End::Broken(Class::ServerError)));
+                return Poll::Ready(Some(End::Broken(class)));
             }
         }
         Poll::Ready(None)
@@ -227,10 +235,13 @@ impl Drop for Relay {
             }
             Some(End::Broken(broken)) => {
                 class = broken;
-                self.report.broken(self.fleet.policy(), now, uptime);
+                self.report.broken(aftermath(broken, None), self.fleet.policy(), now, uptime);
                 self.draft.end(Outcome::Partial, Some(200));
             }
-            Some(End::Stopped) => self.draft.end(Outcome::Partial, Some(200)),
+            Some(End::Stopped) => {
+                class = Class::Truncated;
+                self.draft.end(Outcome::Partial, Some(200));
+            }
             None => {
                 class = Class::ClientClosed;
                 let usage = self.live.as_deref().map(|live| live.usage).unwrap_or_default();
@@ -256,7 +267,7 @@ impl Body for Relay {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let relay = self.get_mut();
-        let plain = relay.live.as_deref().is_some_and(|live| !live.events);
+        let plain = !relay.events;
         match relay.poll_out(cx) {
             Poll::Ready(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             // A plain answer has no way to say that it is not whole but to break off, too.

@@ -57,13 +57,16 @@ impl Engine {
         while let Some(Ok((place, checked))) = checks.join_next().await {
             let Some((provider, state)) = fleet.provider(place) else { continue };
             let before = state.checked().map(|(checked, _)| checked);
-            let pool = |checked: &Option<Checked>| checked.as_ref().map(|checked| (checked.standing.in_pool(), checked.models.clone()));
-            let after = Some(checked.clone());
-            if pool(&before) != pool(&after) {
-                changed = true;
-                tell_change(provider, before.as_ref(), &checked);
+            if let Some(wait) = cools(checked.standing) {
+                state.cool(Instant::now(), wait);
             }
             state.set_checked(checked, now_text());
+            let after = state.checked().map(|(checked, _)| checked);
+            let pool = |checked: &Option<Checked>| checked.as_ref().map(|checked| (checked.standing.in_pool(), checked.models.clone()));
+            if let (true, Some(after)) = (pool(&before) != pool(&after), &after) {
+                changed = true;
+                tell_change(provider, before.as_ref(), after);
+            }
         }
         if changed {
             self.rebuild();
@@ -104,6 +107,7 @@ impl Engine {
 
     /// Routes by settings and results.
     fn enter(&self, settings: &Arc<Settings>, results: Vec<Checked>, before: Option<&Fleet>) {
+        let _turn = self.take_turn();
         let now = Instant::now();
         let current = self.fleet();
         // The states are taken over first, so that the routes are built from the new results.
@@ -120,40 +124,50 @@ impl Engine {
 
     /// Works the routes out anew from the states.
     fn rebuild(&self) {
+        let _turn = self.take_turn();
         let fleet = self.fleet();
         self.fleet.store(Arc::new(Fleet::new(Arc::clone(&fleet.settings), Some(&fleet))));
     }
 
     /// A provider refused its key in the middle of work: it is out, and asked
-    /// once in the background whether the key is really bad.
+    /// once in the background whether the key is really bad. A request that
+    /// began before a reload says nothing about a key that came with it.
     pub(super) fn key_refused(self: &Arc<Self>, fleet: &Arc<Fleet>, candidate: &Candidate) {
         let Some((provider, state)) = fleet.provider(candidate.provider) else { return };
-        if state.set_out(true) {
+        if !self.still_uses(provider) || state.set_out(true) {
             return;
         }
         let source = provider.key_source.as_deref().unwrap_or("its key");
         tracing::warn!("{} refused its key ({source}); it gets no requests until the key has been checked", provider.name);
-        let (engine, fleet, place, label) = (Arc::clone(self), Arc::clone(fleet), candidate.provider, Arc::clone(&candidate.label));
+        let (engine, provider, state, label) = (Arc::clone(self), provider.clone(), Arc::clone(state), Arc::clone(&candidate.label));
+        let patience = fleet.settings.validation.timeout;
         self.tasks.spawn(async move {
-            let Some((provider, state)) = fleet.provider(place) else { return };
-            let checked = engine.validator.check(provider, fleet.settings.validation.timeout).await;
-            let rejected = checked.standing == Standing::Rejected;
-            if rejected {
-                tracing::warn!(
-                    "{}: the key is rejected; set {} anew and restart (or reload, for a key file)",
-                    provider.name,
-                    provider.key_source.as_deref().unwrap_or("it")
-                );
-                state.set_checked(checked, now_text());
-            } else {
-                fleet.model(&label).cool(Instant::now(), REFUSED_MODEL);
+            let checked = engine.validator.check(&provider, patience).await;
+            if !engine.still_uses(&provider) {
                 state.set_out(false);
-                tracing::warn!("{}: the key was not found to be bad, so it is back; {label} is left alone for 10 min", provider.name);
+                return;
             }
-            if rejected {
+            if checked.standing == Standing::Rejected {
+                let source = provider.key_source.as_deref().unwrap_or("its key");
+                tracing::warn!("{}: the key is rejected; set {source} anew and restart (or reload, for a key file)", provider.name);
+                state.set_checked(checked, now_text());
                 engine.rebuild();
+                return;
             }
+            if let Some(wait) = cools(checked.standing) {
+                state.cool(Instant::now(), wait);
+            }
+            engine.fleet().model(&label).cool(Instant::now(), REFUSED_MODEL);
+            state.set_out(false);
+            tracing::warn!("{}: the key was not found to be bad, so it is back; {label} is left alone for 10 min", provider.name);
         });
+    }
+
+    /// Whether requests still go to this provider with this key.
+    fn still_uses(&self, provider: &Provider) -> bool {
+        let key = |provider: &Provider| provider.key.key().map(|key| key.expose().to_owned());
+        let fleet = self.fleet();
+        fleet.providers().any(|(now, _)| now.name == provider.name && now.endpoint == provider.endpoint && key(now) == key(provider))
     }
 }
 

@@ -141,6 +141,8 @@ impl Breaker {
                     self.trip(now, policy);
                 }
             }
+            // Another request probes; this one was made although it cools.
+            State::Probing if !pass.probe => {}
             State::Probing if policy.failures == 0 => self.enter(State::Ready { failures: 0 }),
             State::Probing => self.trip(now, policy),
             // An attempt that was made although it cools proves nothing new.

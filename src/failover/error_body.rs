@@ -20,6 +20,8 @@ pub struct ErrorText {
 
 /// More words than this are not needed to know an error.
 const ENOUGH: usize = 16 * 1024;
+/// Where servers repeat what they were sent: the caller's words, not theirs.
+const ECHOES: [&str; 7] = ["input", "body", "request", "messages", "content", "prompt", "ctx"];
 /// Deeper than this, nobody hides a code.
 const DEEPEST: usize = 8;
 
@@ -51,7 +53,10 @@ impl ErrorText {
             return;
         }
         match value {
-            Value::Object(fields) => fields.iter().for_each(|(name, value)| self.walk(name, value, depth + 1)),
+            Value::Object(fields) => {
+                let own = fields.iter().filter(|(name, _)| !ECHOES.contains(&name.as_str()));
+                own.for_each(|(name, value)| self.walk(name, value, depth + 1));
+            }
             Value::Array(items) => items.iter().for_each(|item| self.walk(key, item, depth + 1)),
             Value::String(words) => self.words(key, words),
             Value::Number(number) => self.number(key, number.as_u64()),
@@ -108,6 +113,13 @@ mod tests {
             let text = ErrorText::read(body.as_bytes());
             assert!(text.has_code("c_1") && text.says(&["some words"]), "{body}: {text:?}");
         }
+    }
+
+    #[test]
+    fn what_the_caller_said_is_not_the_providers_word() {
+        let body = r#"{"detail":[{"type":"missing","msg":"Field required","input":{"content":"why insufficient balance?"},"ctx":"invalid api key"}]}"#;
+        let text = ErrorText::read(body.as_bytes());
+        assert!(text.says(&["field required"]) && !text.says(&["insufficient balance"]) && !text.says(&["invalid api key"]), "{text:?}");
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Busy;
 use super::error::ApiError;
+use super::guards;
 use crate::engine::Relay;
 
 /// What goes out.
@@ -65,6 +66,37 @@ impl Body for Out {
     }
 }
 
+/// The body of a request whose head says that it is JSON. Of any other, the
+/// body is read and thrown away behind the answer.
+pub(super) fn checked(headers: &HeaderMap, body: Incoming) -> Result<Incoming, ApiError> {
+    match guards::check_content(headers) {
+        Ok(()) => Ok(body),
+        Err(error) => {
+            discard(body);
+            Err(error)
+        }
+    }
+}
+
+/// Reads on, within bounds, what nobody wants: a client that is still sending
+/// when its connection closes never sees the answer that says why.
+fn discard(mut body: Incoming) {
+    const MOST: usize = 256 << 20;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    tokio::spawn(async move {
+        let reading = async {
+            let mut seen = 0;
+            while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                seen += frame.data_ref().map_or(0, Bytes::len);
+                if seen > MOST {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, reading).await;
+    });
+}
+
 /// A request's body must be whole within this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -80,6 +112,7 @@ pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiErro
     };
     let expected = body.size_hint().lower();
     if expected > most {
+        discard(body);
         return Err(too_large());
     }
     let deadline = Instant::now() + PATIENCE;
@@ -107,6 +140,7 @@ pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiErro
         let Ok(bytes) = frame.into_data() else { continue };
         let have = joined.len() + collected.as_ref().map_or(0, Bytes::len);
         if (have + bytes.len()) as u64 > most {
+            discard(body);
             return Err(too_large());
         }
         // Most bodies arrive in one piece, which is then used as it is.

@@ -24,12 +24,14 @@ pub struct ApiError {
     pub message: String,
     /// The request field it is about.
     pub param: Option<&'static str>,
+    /// The method that would be right, for a 405.
+    pub allow: Option<&'static str>,
 }
 
 impl ApiError {
     /// An error with a stable code.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None }
+        Self { status, code, message: message.into(), param: None, allow: None }
     }
 
     /// The caller may not do this from where it is.
@@ -52,6 +54,9 @@ impl ApiError {
     /// too much to do: it has tried already.
     pub fn into_response(self) -> Response<Out> {
         let mut response = json_response(self.status, self.body());
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allow));
+        }
         if self.code != "overloaded" {
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }

@@ -3,14 +3,12 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderMap, HeaderValue, VARY,
-};
+use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderValue, VARY};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::body::Out;
+use super::body::{self, Out};
 use super::error::{ApiError, json_response};
 use super::guards::{self, Visit};
 use super::server::Gateway;
@@ -84,11 +82,11 @@ async fn route(
     }
     match visit.path {
         "/v1/chat/completions" if visit.method == Method::POST => {
-            guards::check_content(visit.headers)?;
+            let body = body::checked(visit.headers, body)?;
             chat::complete(gateway, server, visit.headers, body, id.to_owned()).await
         }
         "/v1/routing/debug" if visit.method == Method::POST => {
-            guards::check_content(visit.headers)?;
+            let body = body::checked(visit.headers, body)?;
             debug::explain(gateway, server, body).await
         }
         "/v1/models" if get => Ok(models::list(fleet)),
@@ -124,8 +122,9 @@ fn shown(path: &str) -> String {
     path.chars().take(100).collect()
 }
 
-fn wrong_method(method: &Method, path: &str, right: &str) -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("{path} takes {right}, not {}", shown(method.as_str())))
+fn wrong_method(method: &Method, path: &str, right: &'static str) -> ApiError {
+    let message = format!("{path} takes {right}, not {}", shown(method.as_str()));
+    ApiError { allow: Some(right), ..ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message) }
 }
 
 /// A browser asks before it calls; only an allowed origin gets a yes.
@@ -153,7 +152,6 @@ fn finish(headers: &mut HeaderMap, id: &str, origin: Option<&str>) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(VARY, HeaderValue::from_static("origin"));
     }
-    headers.remove(ALLOW);
 }
 
 /// The caller's own id if it is a sane one, else a new one.

@@ -195,6 +195,9 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         self.concluded(|_| {});
+        if self.journal.is_halting() && self.read(|record| record.outcome == Outcome::ClientClosed) {
+            self.end(Outcome::Failed, Some(503));
+        }
         if let Some(mut record) = self.record.take() {
             record.ms = millis(self.started.elapsed());
             self.journal.write(record);

@@ -183,7 +183,10 @@ impl Store {
                 gone += connection.execute(first, params![PART])?;
             }
             if gone > 0 {
-                connection.execute_batch("PRAGMA incremental_vacuum(1000)")?;
+                // It frees a page a step, so it is stepped to its end.
+                let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
+                let mut freed = vacuum.query([])?;
+                while freed.next()?.is_some() {}
             }
             Ok(gone)
         })
@@ -234,7 +237,10 @@ fn compose(query: &Query) -> (String, Vec<Value>) {
         with("instr(touched, ?) > 0", format!(" {provider}/").into());
     }
     if let Some(model) = &query.model {
-        with("(instr(touched, '/' || ? || ' ') > 0 OR instr(touched, ' ' || ? || ' ') > 0)", model.clone().into());
+        with(
+            "(instr(touched, '/' || ? || ' ') > 0 OR instr(touched, ' ' || ? || ' ') > 0 OR instr(touched, '=' || ? || ' ') > 0)",
+            model.clone().into(),
+        );
     }
     if let Some(id) = &query.id {
         with("id = ?", id.clone().into());
@@ -262,10 +268,10 @@ pub(super) fn had_fallback(record: &Record) -> bool {
     matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
 }
 
-/// Every `provider/model` that the request touched and the name it asked for,
-/// each between spaces.
+/// Every `provider/model` that the request touched, and behind an equals sign
+/// the name it asked for, each between spaces.
 fn touched(record: &Record) -> String {
-    let mut text = format!(" {} ", record.model);
+    let mut text = format!(" ={} ", record.model);
     for attempt in &record.attempts {
         text.push_str(&format!(" {}/{} ", attempt.provider, attempt.model));
     }

@@ -3,7 +3,7 @@
 //! record is dropped and counted.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -58,6 +58,7 @@ enum Message {
 pub struct Journal {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    halting: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -84,7 +85,7 @@ impl Journal {
             feed,
         };
         let thread = std::thread::Builder::new().name("routor-log".to_owned()).spawn(move || writer.run(&messages))?;
-        Ok(Arc::new(Self { queue, dropped, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self { queue, dropped, halting: AtomicBool::new(false), thread: Mutex::new(Some(thread)) }))
     }
 
     /// Hands a record over. Never waits.
@@ -92,6 +93,15 @@ impl Journal {
         if self.queue.try_send(Message::Record(record)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// From now on requests end because this process does, not because callers leave.
+    pub fn halt(&self) {
+        self.halting.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_halting(&self) -> bool {
+        self.halting.load(Ordering::Relaxed)
     }
 
     /// Records that were not stored since the start.
@@ -157,7 +167,7 @@ impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
             let message = match self.oldest {
-                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => messages.recv_timeout(TRIM_EVERY),
                 Some(oldest) => messages.recv_timeout(BATCH_AGE.saturating_sub(oldest.elapsed())),
             };
             match message {

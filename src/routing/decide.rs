@@ -71,7 +71,15 @@ pub fn decide(table: &Table, ask: &Ask, bearings: Bearings<'_>) -> Result<Decisi
         Profile::Tier => (Found::Tier(ask.wishes.tier.unwrap_or(Tier::Light)), false),
         Profile::Auto | Profile::Direct => table.find(name).ok_or_else(|| unknown(table, name))?,
     };
+    let direct = match (&found, ask.wishes.profile) {
+        (Found::Model(ids), Profile::Direct) => Some(ids.clone()),
+        _ => None,
+    };
     let mut choice = Choice::of(&Desk { table, ask, bearings }, found);
+    if let Some(ids) = direct {
+        // Not the first of what it falls back to: the model itself, or nothing.
+        choice.chain = ids.into_iter().filter(|id| table.candidate(*id).is_some_and(|candidate| candidate.in_pool)).collect();
+    }
     if ask.wishes.profile == Profile::Direct {
         choice.keep_first();
     }
@@ -312,6 +320,7 @@ mod tests {
         let table = table("", &["google", "zai"]);
         let direct = |model: &str| chain(&table, &format!("{{\"model\":\"{model}\",\"messages\":[1],\"routor_profile\":\"direct\"}}"));
         assert_eq!(direct("google/gemini-3.5-flash").unwrap(), ["google/gemini-3.5-flash"]);
+        assert_eq!(direct("openai/gpt-5.5"), Err(Refusal::NotInPool("openai/gpt-5.5".to_owned())), "its provider has no key");
     }
 
     #[test]
@@ -342,10 +351,7 @@ mod tests {
 
     #[test]
     fn local_models_fill_the_tiers_only_when_nothing_else_is_there() {
-        assert_eq!(
-            chain(&table("", &["ollama"]), &ask_for("auto")).unwrap().iter().filter(|label| label.starts_with("ollama/")).count(),
-            3
-        );
+        assert_eq!(chain(&table("", &["ollama"]), &ask_for("auto")).unwrap(), ["ollama/qwen3.5"]);
         let mixed = chain(&table("", &["google", "ollama"]), &ask_for("auto")).unwrap();
         assert!(mixed.iter().all(|label| !label.starts_with("ollama/")), "{mixed:?}");
         assert_eq!(chain(&table("", &["google", "ollama"]), &ask_for("ollama/qwen3.5")).unwrap()[0], "ollama/qwen3.5");

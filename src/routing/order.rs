@@ -19,7 +19,7 @@ pub(super) fn arrange(order: Order, mut chain: Vec<(u32, &Candidate)>, ask: &Ask
     match order {
         Order::Listed => {}
         Order::Cost => chain.sort_by(|(_, a), (_, b)| price(a, ask).total_cmp(&price(b, ask))),
-        Order::Latency => chain.sort_by_key(|(_, candidate)| latency(candidate.provider).unwrap_or(Duration::MAX)),
+        Order::Latency => chain.sort_by_cached_key(|(_, candidate)| latency(candidate.provider).unwrap_or(Duration::MAX)),
         Order::Value => by_value(&mut chain, ask),
     }
     chain.into_iter().map(|(id, _)| id).collect()

@@ -92,7 +92,7 @@ impl Table {
     pub fn build(settings: &Settings, members: &[Member<'_>]) -> Self {
         let mut table = Self::default();
         table.add_candidates(settings, members);
-        table.tiers = table.tier_chains(settings);
+        table.tiers = table.tier_chains(settings, members);
         for alias in &settings.aliases {
             table.add_alias(alias);
         }
@@ -176,10 +176,10 @@ impl Table {
         self.candidates.push(candidate);
     }
 
-    fn tier_chains(&self, settings: &Settings) -> PerTier<TierChain> {
+    fn tier_chains(&self, settings: &Settings, members: &[Member<'_>]) -> PerTier<TierChain> {
         let mut own = PerTier::from_fn(|tier| self.own_chain(settings, tier));
         if own.iter().all(Vec::is_empty) {
-            own = PerTier::from_fn(|tier| self.filled_chain(tier));
+            own = PerTier::from_fn(|tier| self.filled_chain(members, tier));
         }
         PerTier::from_fn(|tier| {
             let lenders = std::iter::once(tier).chain(tier.borrow_order());
@@ -208,11 +208,22 @@ impl Table {
     }
 
     /// A chain from whatever the pool has, those of this tier first: for a
-    /// pool of which no tier's list knows anything.
-    fn filled_chain(&self, tier: Tier) -> Vec<CandidateId> {
+    /// pool of which no tier's list knows anything. Local servers serve only
+    /// when nothing else does, and only with what they say they have.
+    fn filled_chain(&self, members: &[Member<'_>], tier: Tier) -> Vec<CandidateId> {
         /// More candidates than this are not a chain but a catalogue.
         const MOST: usize = 8;
-        let mut ids: Vec<CandidateId> = self.candidates().filter(|(_, candidate)| candidate.in_pool).map(|(id, _)| id).collect();
+        let usable = |local: bool| -> Vec<CandidateId> {
+            let there = |candidate: &Candidate| {
+                let member = members.get(candidate.provider).filter(|member| candidate.in_pool && member.local == local);
+                member.is_some_and(|member| member.listed.is_empty() || member.listed.iter().any(|id| candidate.facts.answers_to(id)))
+            };
+            self.candidates().filter(|(_, candidate)| there(candidate)).map(|(id, _)| id).collect()
+        };
+        let mut ids = usable(false);
+        if ids.is_empty() {
+            ids = usable(true);
+        }
         ids.sort_by_key(|id| self.candidate(*id).is_none_or(|candidate| candidate.facts.tier != Some(tier)));
         ids.truncate(MOST);
         ids

@@ -151,7 +151,7 @@ async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Fa
     let request = || -> Request<RequestBody> { line.template.request(task.caller, RequestBody::new(pieces.clone())) };
     let first = line.client.request(request()).await;
     let result = match first {
-        Err(problem) if died_idle(&problem) => line.fresh.request(request()).await,
+        Err(problem) if died_idle(&problem) || was_refused_unread(&problem) => line.fresh.request(request()).await,
         result => result,
     };
     match result {
@@ -183,6 +183,15 @@ fn died_idle(problem: &legacy::Error) -> bool {
         closed || reset
     });
     used && unanswered
+}
+
+/// Whether an HTTP/2 provider says that it never looked at the request.
+fn was_refused_unread(problem: &legacy::Error) -> bool {
+    causes(problem).any(|cause| {
+        let Some(problem) = cause.downcast_ref::<h2::Error>() else { return false };
+        let reason = problem.reason();
+        reason == Some(h2::Reason::REFUSED_STREAM) || problem.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
+    })
 }
 
 /// A failure of the connection, in words that hold nothing of the request.
@@ -305,7 +314,7 @@ async fn first_content(status: StatusCode, headers: HeaderMap, body: Incoming) -
             Chunk::Garbled => return Err(Failure::new(Class::Garbled, "an event that is not JSON")),
             Chunk::Nothing if event.kind() == Some(b"error") => return Err(embedded_event(&live, &event, &data, chunk)),
             Chunk::Nothing => {
-                held += data.len() + 1;
+                held += event.raw().len();
                 drop(data);
                 live.held.push_back(event.forward());
             }

@@ -50,8 +50,8 @@ impl Template {
     /// `None` when a configured header cannot be sent, which the configuration has ruled out.
     pub fn new(provider: &Provider, target: Uri, proxy: Option<HeaderValue>) -> Option<Self> {
         let mut headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
-        for (name, value) in &provider.headers {
-            headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, secret(value.expose())?));
+        for header in &provider.headers {
+            headers.push((HeaderName::from_bytes(header.name.as_bytes()).ok()?, secret(header.value.expose())?));
         }
         if let Some(key) = provider.key.key() {
             headers.extend(auth(provider.auth, key));

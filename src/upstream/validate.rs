@@ -92,6 +92,8 @@ impl Checked {
 pub struct Validator {
     /// For providers on this machine, which no proxy is asked for.
     near: Client,
+    /// For those of them that use TLS all the same.
+    near_tls: OnceLock<Option<Client>>,
     /// For all others; made on first use, since it loads the certificate stores.
     far: OnceLock<Option<Client>>,
 }
@@ -99,14 +101,22 @@ pub struct Validator {
 impl Validator {
     /// Fails only when the system gives no sockets.
     pub fn new() -> Result<Self, reqwest::Error> {
-        Ok(Self { near: builder().no_proxy().tls_backend_preconfigured(tls::unused()).build()?, far: OnceLock::new() })
+        Ok(Self {
+            near: builder().no_proxy().tls_backend_preconfigured(tls::unused()).build()?,
+            near_tls: OnceLock::new(),
+            far: OnceLock::new(),
+        })
     }
 
     fn client(&self, provider: &Provider) -> &Client {
+        let secure = || builder().tls_backend_preconfigured(tls::config());
         if provider.endpoint.is_loopback() {
-            return &self.near;
+            if provider.endpoint.url().scheme() == "http" {
+                return &self.near;
+            }
+            return self.near_tls.get_or_init(|| secure().no_proxy().build().ok()).as_ref().unwrap_or(&self.near);
         }
-        let far = self.far.get_or_init(|| builder().tls_backend_preconfigured(tls::config()).build().ok());
+        let far = self.far.get_or_init(|| secure().build().ok());
         far.as_ref().unwrap_or(&self.near)
     }
 
@@ -170,7 +180,7 @@ fn builder() -> reqwest::ClientBuilder {
 fn headers(provider: &Provider, with_key: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let configured = provider.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+    let configured = provider.headers.iter().map(|header| (header.name.as_str(), header.value.expose()));
     let pinged = provider.ping.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in configured.chain(pinged) {
         if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), secret(value)) {

@@ -75,6 +75,8 @@ struct BaseResp {
 
 #[derive(Deserialize)]
 struct Choice<'a> {
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
     #[serde(default)]
     index: Option<u32>,
     #[serde(borrow, default)]
@@ -184,7 +186,10 @@ fn read_text(body: &[u8]) -> Answer {
     if !is_filled(answer.choices) {
         return Answer::Garbled("an answer without choices");
     }
+    let failed =
+        |choice: &Choice<'_>| is_filled(choice.error) || matches!(choice.finish_reason.as_deref(), Some("error" | "network_error"));
     match answer.choices() {
+        Some(choices) if choices.iter().any(failed) => Answer::Error,
         Some(choices) if choices.iter().any(|choice| choice.message.is_some() || choice.text.is_some()) => {
             Answer::Completion(answer.usage())
         }
@@ -217,6 +222,9 @@ fn read_event(data: &[u8]) -> (Chunk, Notes) {
     if data.trim_ascii() == b"[DONE]" {
         return (Chunk::Done, notes);
     }
+    if data.trim_ascii().is_empty() {
+        return (Chunk::Nothing, notes);
+    }
     let Ok(body) = serde_json::from_slice::<Body<'_>>(data) else { return (Chunk::Garbled, notes) };
     if body.is_error() {
         return (Chunk::Error, notes);
@@ -229,9 +237,10 @@ fn read_event(data: &[u8]) -> (Chunk, Notes) {
         notes.choices |= bit;
         content |= choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message);
         match choice.finish_reason.as_deref() {
+            _ if is_filled(choice.error) => broken = true,
             Some("error" | "network_error") => broken = true,
+            Some("" | "null") | None => {}
             Some(_) => notes.finished |= bit,
-            None => {}
         }
     }
     let chunk = match notes.finished != 0 {
@@ -252,9 +261,14 @@ mod tests {
         let completion =
             br#"{"choices":[{"message":{"content":null,"tool_calls":[1]}}],"usage":{"prompt_tokens":3,"completion_tokens":-4}}"#;
         assert_eq!(read_answer(completion), Answer::Completion(Usage { prompt: Some(3), completion: None }));
-        for body in
-            [&br#"{"error":{"message":"x"}}"#[..], br#"{"error":"text"}"#, br#"{"base_resp":{"status_code":1008}}"#, br#"{"type":"error"}"#]
-        {
+        for body in [
+            &br#"{"choices":[{"message":{"content":""},"finish_reason":"network_error"}]}"#[..],
+            br#"{"choices":[{"message":{},"error":{"code":502}}]}"#,
+            br#"{"error":{"message":"x"}}"#,
+            br#"{"error":"text"}"#,
+            br#"{"base_resp":{"status_code":1008}}"#,
+            br#"{"type":"error"}"#,
+        ] {
             assert_eq!(read_answer(body), Answer::Error);
         }
         for body in [
@@ -308,6 +322,9 @@ mod tests {
             (r#"{"error":{"message":"x"}}"#, Chunk::Error),
             (r#"{"type":"error","error":{}}"#, Chunk::Error),
             (r#"{"type":"ping"}"#, Chunk::Nothing),
+            (r#"{"choices":[{"delta":{"role":"assistant"},"finish_reason":""}]}"#, Chunk::Nothing),
+            (r#"{"choices":[{"error":{"code":502},"delta":{"content":"x"}}]}"#, Chunk::BadFinish),
+            ("", Chunk::Nothing),
             ("{", Chunk::Garbled),
         ] {
             assert_eq!(read_chunk(data.as_bytes()).0, wanted, "{data}");
