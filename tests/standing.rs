@@ -59,7 +59,7 @@ fn stop_returns_when_the_daemon_has_ended() {
     let a = Provider::start();
     let daemon = Daemon::start(chain_config(&[("a", &a)]));
     let gate = Gate::new();
-    a.then(Reply::events_then(vec![content("x")], Step::WaitFor(gate.clone())));
+    a.then(Reply::events_then(vec![content("x")], Step::WaitFor(gate.clone())).and(Step::Close));
     let mut stream = support::open_stream(daemon.port(), ASK_STREAM);
     assert!(stream.next_event().is_some());
     let stopping = daemon.spawn(&["stop"], support::Input::Null);
@@ -118,7 +118,7 @@ fn direct_is_the_named_model_or_nothing() {
     let (a, b) = (Provider::start(), Provider::start());
     let daemon = Daemon::start(chain_config(&[("a", &a), ("b", &b)]));
     let body = json!({"model": "openai/gpt-5.5", "routor_profile": "direct", "messages": [{"role": "user", "content": "hi"}]});
-    assert_eq!(post_chat(daemon.port(), &body.to_string()).status, 503);
+    assert_eq!(post_chat(daemon.port(), body.to_string()).status, 503);
     assert_eq!(a.count() + b.count(), 0);
 }
 
@@ -167,7 +167,7 @@ fn plain_configured_headers_are_no_secrets() {
         chain_config(&[("a", &a)]).replace("api_key_env = \"\"", "api_key_env = \"\"\nheaders = { \"x-site\" = \"http://127.0.0.1:1\" }");
     let daemon = Daemon::start(config);
     assert!(daemon.stderr().contains(&a.base_url()), "{}", daemon.stderr());
-    assert_eq!(text_of(&post_chat(daemon.port(), &ask("a/m1"))), "hello");
+    assert_eq!(text_of(&post_chat(daemon.port(), ask("a/m1"))), "hello");
     assert_eq!(a.chats()[0].header("x-site"), Some("http://127.0.0.1:1"));
 }
 
