@@ -191,3 +191,29 @@ fn debug_headers_tell_savings_and_floor() {
     assert_eq!(response.header("x-routor-savings"), Some("90"), "a tenth of the baseline's price");
     assert!(response.header("x-routor-history-floor").is_some());
 }
+
+#[test]
+fn a_configured_provider_that_is_out_is_named_among_the_left_out() {
+    let (a, b) = (Provider::start(), Provider::start());
+    a.stop();
+    let daemon = Daemon::start(support::chain_config(&[("a", &a), ("b", &b)]));
+    let decision = explain(&daemon, json!({"prompt": "hi"}));
+    assert_eq!(decision["filteredChain"], json!(["b/m1"]));
+    assert_eq!(decision["skipped"], json!([{"provider": "a", "model": "m1", "why": "not_in_pool"}]));
+}
+
+#[test]
+fn check_proves_that_a_local_only_alias_stays_on_this_machine() {
+    let a = Provider::start();
+    let aliases = "[aliases]\n\"mine\" = { to = \"a/m1\", local_only = true }\n\"gone\" = { to = \"openai/gpt-5.5\", local_only = true }\n";
+    let daemon = Daemon::start(chain_config_with(&[("a", &a)], aliases));
+    let config = daemon.config_path().display().to_string();
+    let done = daemon.run(&["--config", &config, "check"]).expect_code(0);
+    assert!(done.stdout.contains("`mine` stays on this machine: a/m1"), "{}", done.stdout);
+    assert!(done.stderr.contains("`gone`"), "{}", done.stderr);
+    daemon.run(&["--config", &config, "check", "--strict"]).expect_code(1);
+    let done = daemon.run(&["--config", &config, "check", "--format", "json"]).expect_code(0);
+    let report: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    let row = report["chains"].as_array().unwrap().iter().find(|row| row["name"] == "mine").expect("a row");
+    assert_eq!((&row["local_only"], &row["candidates"]), (&json!(true), &json!(["a/m1"])));
+}

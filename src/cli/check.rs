@@ -13,6 +13,7 @@ use crate::catalog::Tier;
 use crate::config::{Provider, Settings};
 use crate::engine::{Engine, Fleet};
 use crate::journal::{Journal, Limits, millis};
+use crate::routing::Found;
 use crate::upstream::{Checked, Standing};
 
 /// What to do when there is nothing to work with.
@@ -139,6 +140,10 @@ pub fn warnings(fleet: &Fleet) -> Vec<String> {
     if fleet.pool_size() == 0 {
         return warnings;
     }
+    for alias in alias_rows(fleet).iter().filter(|alias| !alias.usable) {
+        let name = crate::redact::printable(&alias.name, 100);
+        warnings.push(format!("no model of `{name}` is in the pool on this machine, where it must stay: requests for it are refused"));
+    }
     for tier in Tier::ALL {
         let chain = fleet.table.tier(tier);
         if let Some(lender) = chain.borrowed_from {
@@ -195,11 +200,14 @@ struct ProviderRow<'a> {
 
 #[derive(Serialize)]
 struct ChainRow {
-    name: &'static str,
+    name: String,
     candidates: Vec<String>,
     usable: bool,
     borrowed_from: Option<Tier>,
     largest_window: Option<u64>,
+    /// Nothing of it leaves this machine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    local_only: bool,
 }
 
 fn print_json(fleet: &Fleet, results: &[(&Provider, Checked)], ok: bool, screen: &Screen) -> Result<(), Unprinted> {
@@ -213,7 +221,8 @@ fn print_json(fleet: &Fleet, results: &[(&Provider, Checked)], ok: bool, screen:
         detail: &checked.detail,
         base_url: provider.endpoint.as_str(),
     });
-    let report = Report { ok, providers: providers.collect(), chains: Tier::ALL.map(|tier| chain_row(fleet, tier)).into() };
+    let chains = Tier::ALL.map(|tier| chain_row(fleet, tier)).into_iter().chain(alias_rows(fleet)).collect();
+    let report = Report { ok, providers: providers.collect(), chains };
     screen.line(&serde_json::to_string(&report).unwrap_or_default())
 }
 
@@ -221,12 +230,40 @@ fn chain_row(fleet: &Fleet, tier: Tier) -> ChainRow {
     let chain = fleet.table.tier(tier);
     let candidates: Vec<_> = chain.chain.iter().filter_map(|id| fleet.candidate(*id)).collect();
     ChainRow {
-        name: tier.name(),
+        name: tier.name().to_owned(),
+        local_only: false,
         usable: !candidates.is_empty(),
         borrowed_from: chain.borrowed_from,
         largest_window: candidates.iter().filter_map(|candidate| candidate.facts.context_window).max(),
         candidates: candidates.iter().map(|candidate| candidate.label.to_string()).collect(),
     }
+}
+
+/// The aliases that keep requests on this machine, with what serves them:
+/// only models at loopback addresses are ever among it.
+fn alias_rows(fleet: &Fleet) -> Vec<ChainRow> {
+    let local = fleet.settings.aliases.iter().filter(|alias| alias.local_only);
+    let row = |alias: &crate::config::Alias| {
+        let ids = match fleet.table.find(Some(&alias.name)).map(|(found, _)| found) {
+            Some(Found::Model(ids) | Found::List(ids)) => ids,
+            Some(Found::Tier(tier)) => fleet.table.tier(tier).chain.clone(),
+            Some(Found::Auto | Found::Unlisted(_)) | None => {
+                Tier::ALL.into_iter().flat_map(|tier| fleet.table.tier(tier).chain.clone()).collect()
+            }
+        };
+        let mut candidates: Vec<_> =
+            ids.iter().filter_map(|id| fleet.candidate(*id)).filter(|candidate| candidate.in_pool && candidate.loopback).collect();
+        candidates.dedup_by_key(|candidate| candidate.label.clone());
+        ChainRow {
+            name: alias.name.clone(),
+            usable: !candidates.is_empty(),
+            borrowed_from: None,
+            largest_window: candidates.iter().filter_map(|candidate| candidate.facts.context_window).max(),
+            candidates: candidates.iter().map(|candidate| candidate.label.to_string()).collect(),
+            local_only: true,
+        }
+    };
+    local.map(row).collect()
 }
 
 fn print_table(fleet: &Fleet, results: &[(&Provider, Checked)], screen: &Screen) -> Result<(), Unprinted> {
@@ -242,7 +279,12 @@ fn print_table(fleet: &Fleet, results: &[(&Provider, Checked)], screen: &Screen)
         let window = row.largest_window.map_or(String::new(), |window| window.to_string());
         chains.add_row([tier.name().to_owned(), row.candidates.len().to_string(), first.join(" → "), window]);
     }
-    screen.line(&format!("\n{chains}"))
+    screen.line(&format!("\n{chains}"))?;
+    for alias in alias_rows(fleet).iter().filter(|alias| alias.usable) {
+        let name = crate::redact::printable(&alias.name, 100);
+        screen.line(&format!("`{name}` stays on this machine: {}", alias.candidates.join(", ")))?;
+    }
+    Ok(())
 }
 
 /// What brings back what is missing.

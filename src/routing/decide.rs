@@ -207,7 +207,8 @@ impl Choice {
     }
 
     fn filter(mut self, table: &Table, ask: &Ask, local_only: bool) -> Result<Decision, Refusal> {
-        let mut skipped = Vec::new();
+        let missing = self.tier.map(|tier| table.tier(tier).missing.as_slice()).unwrap_or_default();
+        let mut skipped: Vec<(CandidateId, Why)> = missing.iter().map(|id| (*id, Why::NotInPool)).collect();
         let mut first_misfit = None;
         if let Some(why) = self.unlisted.as_ref().and_then(|candidate| misfit(candidate, ask, local_only)) {
             self.unlisted = None;

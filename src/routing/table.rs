@@ -52,6 +52,8 @@ impl Candidate {
 pub struct TierChain {
     /// The candidates in the pool, preferred first.
     pub chain: Vec<CandidateId>,
+    /// Those the tier lists whose provider is configured and not in the pool.
+    pub missing: Vec<CandidateId>,
     /// The tier that lent its chain, when the tier's own has no candidate.
     pub borrowed_from: Option<Tier>,
 }
@@ -184,8 +186,15 @@ impl Table {
         PerTier::from_fn(|tier| {
             let lenders = std::iter::once(tier).chain(tier.borrow_order());
             let lender = lenders.into_iter().find(|lender| !own.get(*lender).is_empty()).unwrap_or(tier);
-            TierChain { chain: own.get(lender).clone(), borrowed_from: (lender != tier).then_some(lender) }
+            let missing = self.missing(settings, tier);
+            TierChain { chain: own.get(lender).clone(), missing, borrowed_from: (lender != tier).then_some(lender) }
         })
+    }
+
+    fn missing(&self, settings: &Settings, tier: Tier) -> Vec<CandidateId> {
+        let listed = settings.tiers.get(tier).iter().filter_map(|model| self.names.get(&model.to_string())).flatten();
+        let out = |id: &&CandidateId| self.candidate(**id).is_some_and(|candidate| !candidate.in_pool && candidate.provider != usize::MAX);
+        listed.filter(out).copied().collect()
     }
 
     /// The tier's list, with what is in the pool. To a built-in list the
