@@ -38,7 +38,7 @@ fn message(role: &str, text: &str) -> String {
 /// A request of about 2 KB: instructions, a question, some code.
 fn small() -> Bytes {
     let code = "fn total(items: &[Item]) -> u64 {\n    items.iter().map(|item| item.price * item.count).sum()\n}\n";
-    let ask = format!("Please refactor this function so that it uses checked arithmetic, then write tests for it:\n{}", code.repeat(12));
+    let ask = format!("Please refactor this function so that it uses checked arithmetic, then write tests for it:\n{}", code.repeat(17));
     format!(
         "{{\"model\":\"auto\",\"messages\":[{},{}]}}",
         message("system", "You are a careful programmer. Answer briefly."),
