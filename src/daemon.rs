@@ -98,7 +98,7 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     result
 }
 
-/// Whoever asked for the stop over the local socket, if it was asked for there.
+/// Whoever asked over the local socket and waits for the answer, if it was asked there.
 type Asked = Option<oneshot::Sender<Result<String, String>>>;
 
 async fn serve(
@@ -238,8 +238,11 @@ async fn attend(
 ) -> Asked {
     let mut around = every(LOOK_AROUND);
     let mut again = every(engine.fleet().settings.validation.recheck.unwrap_or(NEVER));
+    let mut later = Vec::new();
     loop {
         let (work, asked) = tokio::select! {
+            biased;
+            asked = std::future::ready(later.pop()), if !later.is_empty() => (Work::Reload, asked.flatten()),
             told = signals.next() => match told {
                 Told::Stop => return None,
                 Told::Reload => (Work::Reload, None),
@@ -255,8 +258,7 @@ async fn attend(
         let reloads = work == Work::Reload;
         let done = tokio::select! {
             done = work.run(engine, plan, bound) => done,
-            () = signals.stop() => return None,
-            stopped = stop_order(inbox) => return stopped,
+            stopped = told_to_stop(signals, inbox, &mut later) => return stopped,
         };
         match (asked, done) {
             (Some(asked), done) => {
@@ -268,6 +270,24 @@ async fn attend(
         }
         if reloads {
             again = every(engine.fleet().settings.validation.recheck.unwrap_or(NEVER));
+        }
+    }
+}
+
+/// Waits, while other work is done, for the word to stop. A reload that is
+/// asked for meanwhile comes after that work.
+async fn told_to_stop(signals: &mut Signals, inbox: &mut mpsc::Receiver<Order>, later: &mut Vec<Asked>) -> Asked {
+    loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::Stop => return None,
+                Told::Reload => later.push(None),
+            },
+            order = inbox.recv() => match order {
+                Some(Order::Stop(asked)) => return Some(asked),
+                Some(Order::Reload(asked)) => later.push(Some(asked)),
+                None => return None,
+            },
         }
     }
 }

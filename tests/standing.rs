@@ -186,3 +186,21 @@ fn wait_takes_its_time_with_and_without_an_equals_sign() {
         assert_eq!(done.code, 1, "{args:?}: {}", done.stderr);
     }
 }
+
+#[test]
+fn a_reload_that_is_asked_for_during_another_comes_after_it() {
+    let a = Provider::start();
+    let daemon = Daemon::start(chain_config(&[("a", &a)]));
+    let gate = Gate::new();
+    a.models(Reply::model_list(&["m1"]).after(Step::WaitFor(gate.clone())));
+    let before = a.requests().len();
+    let reloads = [daemon.spawn(&["reload"], support::Input::Null), daemon.spawn(&["reload"], support::Input::Null)];
+    let until = Instant::now() + support::PATIENCE;
+    while a.requests().len() == before && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    gate.open();
+    for reload in reloads {
+        assert_eq!(reload.wait_exit(Duration::from_secs(15)), 0, "{}", reload.stderr());
+    }
+}

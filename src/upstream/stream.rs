@@ -117,7 +117,7 @@ impl Live {
     }
 
     /// Looks at an event after the commit point. Nearly all are passed on
-    /// after a search for four words; only what may end the stream or tell
+    /// after a search for a few words; only what may end the stream or tell
     /// usage is parsed.
     pub fn look(&mut self, event: &Event) -> Look {
         if !may_matter(event.raw()) {
