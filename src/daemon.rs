@@ -21,8 +21,9 @@ use crate::upstream::{Checked, Standing};
 
 /// Requests may finish this long after a stop was asked for.
 const GRACE: Duration = Duration::from_secs(10);
-/// After that, streams end with an error event; this is for that to go out.
-const LAST_WORDS: Duration = Duration::from_millis(800);
+/// After that, streams end with an error event, for which the workers keep a
+/// clock of their own; this is for a worker that hangs.
+const LAST_RESORT: Duration = Duration::from_secs(10);
 /// How often local servers are looked for.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
 /// How often `--wait` asks again.
@@ -356,7 +357,7 @@ async fn stop(engine: &Arc<Engine>, closing: &CancellationToken, workers: &mut W
         () = workers.end() => {}
         () = tokio::time::sleep(GRACE) => {
             engine.halt();
-            let _ = tokio::time::timeout(LAST_WORDS, workers.end()).await;
+            let _ = tokio::time::timeout(LAST_RESORT, workers.end()).await;
         }
         () = signals.stop() => {}
     }

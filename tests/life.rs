@@ -81,9 +81,9 @@ fn d255_a_stream_that_outlasts_the_grace_ends_with_an_error_event() {
     assert_eq!(last["error"]["code"], "stream_interrupted", "{rest:?}");
     assert!(!rest.iter().any(|event| event.contains("[DONE]")), "{rest:?}");
     assert!(stream.ended_cleanly(), "{:?}", stream.broken());
-    assert_eq!(daemon.wait_exit(Duration::from_secs(3)), 0);
+    assert_eq!(daemon.wait_exit(Duration::from_secs(10)), 0);
     let took = before.elapsed();
-    assert!((Duration::from_secs(9)..Duration::from_secs(12)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(9)..Duration::from_secs(20)).contains(&took), "{took:?}");
 }
 
 #[test]

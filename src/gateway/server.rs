@@ -33,6 +33,9 @@ const BACKLOG: i32 = 1024;
 /// files, taking the next one waits so long.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// When streams are told to end, this is for their last event to go out.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+
 /// Addresses that are taken but not open yet: nobody can connect, and
 /// nobody else can take them.
 #[derive(Debug)]
@@ -119,8 +122,19 @@ impl Gateway {
             let _ = acceptor.await;
         }
         connections.close();
-        connections.wait().await;
+        tokio::select! {
+            () = connections.wait() => {}
+            () = self.last_words() => {}
+        }
         Ok(())
+    }
+
+    /// Over when what is told to end has had its time to say so. Counted here
+    /// and not by who gives the word: a machine that stands still for a second
+    /// must not use up that time before this thread has run at all.
+    async fn last_words(&self) {
+        self.engine.stopping.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
     }
 
     async fn accept(self: Arc<Self>, listener: tokio::net::TcpListener, connections: &TaskTracker, closing: &CancellationToken) {
