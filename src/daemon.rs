@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Listen, Provider, Settings};
 use crate::control::{self, Order};
 use crate::engine::Engine;
-use crate::gateway::{Bound, Gateway, Listeners};
+use crate::gateway::{Bound, Capacity, Gateway, Listeners};
 use crate::journal::{Journal, Limits};
 use crate::paths::State;
 use crate::routing::{Talk, classify};
+use crate::system::{SleepWatch, connections_for, keep_memory_private, raise_open_files};
 use crate::upstream::{Checked, Standing};
 
 /// Requests may finish this long after a stop was asked for.
@@ -26,6 +27,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const LAST_RESORT: Duration = Duration::from_secs(10);
 /// How often local servers are looked for.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
+/// How often it is looked whether the machine has slept.
+const PULSE: Duration = Duration::from_secs(5);
 /// How often `--wait` asks again.
 const WAIT_STEP: Duration = Duration::from_secs(5);
 /// More threads than this do not make a proxy faster.
@@ -79,6 +82,7 @@ pub struct Plan {
 
 /// Runs the daemon until it is told to stop.
 pub async fn run(plan: Plan) -> Result<(), StartError> {
+    keep_memory_private();
     let mut signals = Signals::new().map_err(|problem| StartError::System(format!("signals cannot be received: {problem}")))?;
     let bound = bind(&plan)?;
     let socket = control::bind(&plan.state).map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
@@ -86,7 +90,8 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     let closing = CancellationToken::new();
     let (orders, mut inbox) = mpsc::channel(8);
     let known = Arc::new(OnceLock::new());
-    let commands = tokio::spawn(control::serve(socket, Arc::clone(&engine), Arc::clone(&known), orders, closing.clone()));
+    let commands =
+        tokio::spawn(control::serve(socket, plan.state.clone(), Arc::clone(&engine), Arc::clone(&known), orders, closing.clone()));
     let served = serve(&plan, &engine, bound, &closing, &known, &mut signals, &mut inbox).await;
     closing.cancel();
     engine.journal().stop();
@@ -202,9 +207,10 @@ impl Workers {
         let count = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
         let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
+        let capacity = Capacity::new(connections_for(raise_open_files()));
         for number in 0..count {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
-            let (gateway, listeners) = (Gateway::new(engine), listeners.try_clone().map_err(system)?);
+            let (gateway, listeners) = (Gateway::new(engine, &capacity), listeners.try_clone().map_err(system)?);
             let (closing, alive, engine) = (closing.clone(), alive.clone(), Arc::clone(engine));
             let work = move || {
                 if let Err(problem) = runtime.block_on(gateway.serve(listeners, closing)) {
@@ -238,6 +244,8 @@ async fn attend(
     inbox: &mut mpsc::Receiver<Order>,
 ) -> Asked {
     let mut around = every(LOOK_AROUND);
+    let mut pulse = every(PULSE);
+    let mut watch = SleepWatch::new(PULSE, (Instant::now(), SystemTime::now()));
     let mut again = every(engine.fleet().settings.validation.recheck.unwrap_or(NEVER));
     let mut later = Vec::new();
     loop {
@@ -253,6 +261,13 @@ async fn attend(
                 Some(Order::Stop(asked)) => return Some(asked),
                 None => return None,
             },
+            _ = pulse.tick() => {
+                if let Some(slept) = watch.slept((Instant::now(), SystemTime::now())) {
+                    tracing::info!("the machine slept for {} s; connections to providers are made anew", slept.as_secs());
+                    engine.woke();
+                }
+                continue;
+            }
             _ = around.tick() => (Work::LookAround, None),
             _ = again.tick() => (Work::AskAgain, None),
         };

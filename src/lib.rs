@@ -28,6 +28,7 @@ pub mod routing;
 pub mod redact;
 // Floor 2, doors: one outside thing each.
 pub mod paths;
+pub mod system;
 pub mod journal;
 pub mod upstream;
 // Floor 3, the engine.

@@ -1723,7 +1723,7 @@ fn only_the_listed_headers_go_upstream() {
     a.then(Reply::status(500));
     assert_eq!(text_of(&post(daemon.port(), "/v1/chat/completions", &headers, ASK)), "from B");
     let (to_a, to_b) = (&a.chats()[0], &b.chats()[0]);
-    let fixed = ["host", "content-length", "content-type", "accept-encoding"];
+    let fixed = ["host", "content-length", "content-type", "accept-encoding", "x-routor-hop"];
     for (request, own) in [(to_a, Some(format!("Bearer {KEY}"))), (to_b, None)] {
         for (name, value) in passed {
             assert_eq!(request.header(name), Some(value));

@@ -80,6 +80,7 @@ impl Screen {
             redactor: Arc::default(),
         };
         screen.start_log(common);
+        screen.clone().tell_panics();
         screen
     }
 
@@ -100,6 +101,14 @@ impl Screen {
             .with_writer(Sink(self.clone()));
         let filter = Targets::new().with_target("routor", level).with_default(LevelFilter::OFF);
         let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    }
+
+    /// A panic is told by its place alone: its message may hold what somebody wrote.
+    fn tell_panics(self) {
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+            self.error(&format!("routor made a mistake{place}; please report it (version {})", env!("CARGO_PKG_VERSION")));
+        }));
     }
 
     /// From now on these keys are masked in everything that is printed.

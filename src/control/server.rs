@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STALL: Duration = Duration::from_secs(30);
 /// A client's line is never longer.
 const LONGEST_LINE: u64 = 4096;
+/// How often it is looked whether the socket is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// More clients than this at once are not served.
 const MOST_CLIENTS: usize = 600;
 
@@ -48,7 +50,8 @@ struct Desk {
 /// Serves the socket until `closing` is cancelled. The addresses are filled in
 /// once the port is open.
 pub async fn serve(
-    listener: Listener,
+    mut listener: Listener,
+    state: State,
     engine: Arc<Engine>,
     addresses: Arc<OnceLock<Vec<String>>>,
     orders: mpsc::Sender<Order>,
@@ -56,12 +59,20 @@ pub async fn serve(
 ) {
     let desk = Desk { engine, addresses, orders };
     let clients = TaskTracker::new();
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = closing.cancelled() => break,
+            _ = look.tick() => {
+                if let Some(anew) = remade(&state) {
+                    listener = anew;
+                }
+                continue;
+            }
         };
         match accepted {
+            Ok(stream) if !is_the_users(&stream) => tracing::warn!("another user tried the local socket and was turned away"),
             Ok(stream) if clients.len() < MOST_CLIENTS => {
                 let (desk, closing) = (desk.clone(), closing.clone());
                 clients.spawn(async move {
@@ -78,6 +89,36 @@ pub async fn serve(
     clients.close();
     // Whoever asked for the stop is told when it is done.
     clients.wait().await;
+}
+
+/// The socket made anew when something has removed its file, as cleaners of
+/// temporary folders do: nobody could find the daemon any more.
+fn remade(state: &State) -> Option<Listener> {
+    #[cfg(unix)]
+    if std::fs::symlink_metadata(state.socket()).is_err_and(|problem| problem.kind() == io::ErrorKind::NotFound) {
+        let made = state.make().map_err(io::Error::other).and_then(|()| bind(state));
+        return match made {
+            Ok(listener) => {
+                tracing::info!("the local socket had been removed; it is there again");
+                Some(listener)
+            }
+            Err(problem) => {
+                tracing::warn!("the local socket was removed and cannot be made anew: {problem}");
+                None
+            }
+        };
+    }
+    None
+}
+
+/// Whether a client is this user, or root, who may do anything anyway. The
+/// folder keeps others out; this holds when its mode was changed.
+fn is_the_users(stream: &Stream) -> bool {
+    #[cfg(unix)]
+    if let Ok(Some(user)) = stream.peer_creds().map(|peer| peer.euid()) {
+        return user == crate::system::user() || user == 0;
+    }
+    true
 }
 
 /// Makes the socket. The caller holds the instance lock, so a socket that is

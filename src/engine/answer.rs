@@ -40,7 +40,7 @@ impl Engine {
             Err(refusal) => return refuse(draft, refusal),
         };
         note_decision(&mut draft, &fleet, &decision);
-        let upstream = desk.upstream(&fleet);
+        let upstream = desk.upstream(self, &fleet);
         let run = Run { engine: self, fleet: &fleet, upstream: &upstream.1, ask: &ask, caller: &caller, started: Instant::now() };
         run.attempts(decision, draft).await
     }
@@ -200,6 +200,7 @@ impl Run<'_> {
         draft.concluded(|attempt| {
             attempt.class = failure.class;
             attempt.status = failure.status;
+            attempt.possible_duplicate = failure.is_possible_duplicate();
             attempt.upstream_id = failure.refused.as_ref().and_then(|refused| upstream_id(&refused.headers));
         });
         match failure.class {

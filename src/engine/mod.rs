@@ -9,10 +9,12 @@ mod relay;
 mod reply;
 mod standing;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +37,10 @@ pub struct Engine {
     turn: Mutex<()>,
     /// What health windows count time from.
     started: Instant,
+    /// How often the machine has slept.
+    wakes: AtomicU64,
+    /// This process among others, for requests that come back to it.
+    pub id: HeaderValue,
     /// Cancelled when streams must end.
     pub stopping: CancellationToken,
     /// Background work: checks of keys, the ends of streams that nobody reads.
@@ -57,6 +63,8 @@ impl Engine {
             validator: Validator::new()?,
             turn: Mutex::new(()),
             started: Instant::now(),
+            wakes: AtomicU64::new(0),
+            id: own_id(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -79,6 +87,12 @@ impl Engine {
         self.stopping.cancel();
     }
 
+    /// The machine has slept: kept connections are not used again, since their
+    /// other ends may have gone without a word.
+    pub fn woke(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The request log.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
@@ -90,10 +104,17 @@ impl Engine {
     }
 }
 
+fn own_id() -> HeaderValue {
+    HeaderValue::from_str(&format!("{:016x}", fastrand::u64(..))).unwrap_or(HeaderValue::from_static("routor"))
+}
+
 /// The clients of one worker thread, renewed when the settings change.
 pub struct Desk {
-    upstream: ArcSwap<(Arc<Settings>, Upstream)>,
+    upstream: ArcSwap<(Clients, Upstream)>,
 }
+
+/// What clients were made for: these settings, since this wake-up.
+type Clients = (Arc<Settings>, u64);
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -104,21 +125,22 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// Clients for the engine's providers.
     pub fn new(engine: &Engine) -> Self {
-        Self { upstream: ArcSwap::from_pointee(clients(&engine.fleet())) }
+        Self { upstream: ArcSwap::from_pointee(clients(engine, &engine.fleet())) }
     }
 
-    /// The clients for a fleet: those at hand, or new ones after a reload.
-    fn upstream(&self, fleet: &Fleet) -> Arc<(Arc<Settings>, Upstream)> {
+    /// The clients for a fleet: those at hand, or new ones after a reload or a sleep.
+    fn upstream(&self, engine: &Engine, fleet: &Fleet) -> Arc<(Clients, Upstream)> {
         let current = self.upstream.load_full();
-        if Arc::ptr_eq(&current.0, &fleet.settings) {
+        let (settings, wakes) = &current.0;
+        if Arc::ptr_eq(settings, &fleet.settings) && *wakes == engine.wakes.load(Ordering::Relaxed) {
             return current;
         }
-        let renewed = Arc::new(clients(fleet));
+        let renewed = Arc::new(clients(engine, fleet));
         self.upstream.store(Arc::clone(&renewed));
         renewed
     }
 }
 
-fn clients(fleet: &Fleet) -> (Arc<Settings>, Upstream) {
-    (Arc::clone(&fleet.settings), Upstream::new(&fleet.settings))
+fn clients(engine: &Engine, fleet: &Fleet) -> (Clients, Upstream) {
+    ((Arc::clone(&fleet.settings), engine.wakes.load(Ordering::Relaxed)), Upstream::new(&fleet.settings))
 }

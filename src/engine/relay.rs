@@ -72,6 +72,8 @@ enum End {
     Broken(Class),
     /// This process stops.
     Stopped,
+    /// This process made a mistake.
+    Failed,
 }
 
 impl Relay {
@@ -98,6 +100,16 @@ impl Relay {
             stopping: Box::pin(engine.stopping.clone().cancelled_owned()),
             end: None,
         }
+    }
+
+    /// Ends the stream after a panic in it; gives its last words.
+    pub fn give_up(&mut self) -> Option<Bytes> {
+        if self.end.is_some() {
+            return None;
+        }
+        let mut out = Out::default();
+        self.finish(End::Failed, &mut out);
+        out.take()
     }
 
     /// Collects what can go out now. Pending only when there is nothing.
@@ -206,6 +218,7 @@ impl Relay {
                 End::Complete => Bytes::from_static(DONE),
                 End::Broken(class) => interruption(class),
                 End::Stopped => stopped(),
+                End::Failed => failed(),
             });
         }
         if end == End::Complete {
@@ -238,7 +251,7 @@ impl Drop for Relay {
                 self.report.broken(aftermath(broken, None), self.fleet.policy(), now, uptime);
                 self.draft.end(Outcome::Partial, Some(200));
             }
-            Some(End::Stopped) => {
+            Some(End::Stopped | End::Failed) => {
                 class = Class::Truncated;
                 self.draft.end(Outcome::Partial, Some(200));
             }
@@ -271,7 +284,9 @@ impl Body for Relay {
         match relay.poll_out(cx) {
             Poll::Ready(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             // A plain answer has no way to say that it is not whole but to break off, too.
-            Poll::Ready(None) if plain && matches!(relay.end, Some(End::Broken(_) | End::Stopped)) => Poll::Ready(Some(Err(BrokenOff))),
+            Poll::Ready(None) if plain && matches!(relay.end, Some(End::Broken(_) | End::Stopped | End::Failed)) => {
+                Poll::Ready(Some(Err(BrokenOff)))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -327,6 +342,10 @@ fn interruption(class: Class) -> Bytes {
 
 fn stopped() -> Bytes {
     error_event("routor is stopping, so this answer ends before its end. What came until now is all there is.")
+}
+
+fn failed() -> Bytes {
+    error_event("routor failed at this answer, so it ends before its end. What came until now is all there is.")
 }
 
 fn error_event(message: &str) -> Bytes {

@@ -1,6 +1,7 @@
 //! The bodies of responses, in one type, and of requests, within bounds.
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout_at};
 
+use super::capacity::Room;
 use super::connection::Busy;
 use super::error::ApiError;
 use super::guards;
@@ -26,16 +28,28 @@ pub struct Out {
     content: Content,
     /// The connection is not idle until the body is gone.
     busy: Option<Busy>,
+    /// For the tests of what a panic does.
+    #[cfg(debug_assertions)]
+    pub(super) panics_at: Option<usize>,
 }
 
 impl Out {
     /// A body that is there already.
     pub(super) fn full(bytes: Bytes) -> Self {
-        Self { content: Content::Full((!bytes.is_empty()).then_some(bytes)), busy: None }
+        Self::of(Content::Full((!bytes.is_empty()).then_some(bytes)))
     }
 
     pub(super) fn relay(relay: Box<Relay>) -> Self {
-        Self { content: Content::Relay(relay), busy: None }
+        Self::of(Content::Relay(relay))
+    }
+
+    fn of(content: Content) -> Self {
+        Self {
+            content,
+            busy: None,
+            #[cfg(debug_assertions)]
+            panics_at: None,
+        }
     }
 
     pub(super) fn hold(&mut self, busy: Busy) {
@@ -48,9 +62,17 @@ impl Body for Out {
     type Error = crate::engine::BrokenOff;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.content {
+        let this = &mut *self;
+        match &mut this.content {
             Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)).map_err(Into::into))),
-            Content::Relay(relay) => Pin::new(relay.as_mut()).poll_frame(cx),
+            Content::Relay(relay) => {
+                let polled = catch_unwind(AssertUnwindSafe(|| {
+                    #[cfg(debug_assertions)]
+                    super::hooks::panic_at(&mut this.panics_at);
+                    Pin::new(relay.as_mut()).poll_frame(cx)
+                }));
+                polled.unwrap_or_else(|_| Poll::Ready(relay.give_up().map(|bytes| Ok(Frame::data(bytes)))))
+            }
         }
     }
 
@@ -100,8 +122,8 @@ fn discard(mut body: Incoming) {
 /// A request's body must be whole within this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Reads a request's body whole, up to `most` bytes.
-pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiError> {
+/// Reads a request's body whole, up to `most` bytes, as far as there is room.
+pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room) -> Result<Bytes, ApiError> {
     let too_large = || {
         let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
         ApiError::new(
@@ -142,6 +164,10 @@ pub(super) async fn read(mut body: Incoming, most: u64) -> Result<Bytes, ApiErro
         if (have + bytes.len()) as u64 > most {
             discard(body);
             return Err(too_large());
+        }
+        if let Err(overloaded) = room.for_bytes(have + bytes.len()) {
+            discard(body);
+            return Err(overloaded);
         }
         // Most bodies arrive in one piece, which is then used as it is.
         match collected.take() {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::body::{self, Out};
 use super::error::ApiError;
+use super::guards;
 use super::reply::into_response;
 use super::server::Gateway;
 use crate::config::Server;
@@ -25,8 +26,12 @@ pub(super) async fn complete(
     body: Incoming,
     id: String,
 ) -> Result<Response<Out>, ApiError> {
-    let bytes = body::read(body, server.max_body).await?;
+    let hops = guards::hops(headers, &gateway.engine.id)?;
+    let mut room = gateway.capacity.room();
+    let bytes = body::read(body, server.max_body, &mut room).await?;
     let mut draft = Draft::open(gateway.engine.journal(), id);
+    #[cfg(debug_assertions)]
+    super::hooks::in_handler(headers);
     let ask = match parse(bytes) {
         Ok(ask) => ask,
         Err(fault) => {
@@ -34,7 +39,7 @@ pub(super) async fn complete(
             return Err(fault.into());
         }
     };
-    let call = Call { ask, caller: Caller::new(headers), draft };
+    let call = Call { ask, caller: Caller::new(headers, hops), draft };
     let stopping = gateway.engine.stopping.clone();
     let answer = Arc::clone(&gateway.engine);
     tokio::select! {

@@ -57,9 +57,8 @@ impl ApiError {
         if let Some(allow) = self.allow {
             response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allow));
         }
-        if self.code != "overloaded" {
-            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
-        }
+        let (name, value) = if self.code == "overloaded" { ("retry-after", "1") } else { ("x-should-retry", "false") };
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
         response
     }
 }
@@ -117,6 +116,15 @@ pub(super) fn all_failed(attempts: Option<&[Attempt]>, retry_after: Option<u64>)
         response.headers_mut().insert("retry-after", HeaderValue::from(seconds));
     }
     response
+}
+
+/// What a caller gets when routor itself fails; the others do not notice.
+pub(super) fn internal() -> ApiError {
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "routor failed at this request; please report it, with what its log says",
+    )
 }
 
 /// A JSON response.

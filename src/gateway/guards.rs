@@ -4,12 +4,13 @@
 
 use std::net::IpAddr;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::{Method, StatusCode};
 use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
 use crate::config::{Key, Server};
+use crate::upstream::HOPS;
 
 /// What a guard needs to know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +119,24 @@ pub(super) fn check_key(headers: &HeaderMap, server: &Server) -> Result<(), ApiE
 
 fn same(token: &[u8], key: &Key) -> bool {
     token.ct_eq(key.expose().as_bytes()).into()
+}
+
+/// A request that has been through more routors than this goes round in a circle.
+const MOST_HOPS: usize = 4;
+
+/// The value of [`HOPS`] for the providers of a request; an error when the
+/// request has been here before.
+pub(super) fn hops(headers: &HeaderMap, own: &HeaderValue) -> Result<HeaderValue, ApiError> {
+    let Some(before) = headers.get(HOPS) else { return Ok(own.clone()) };
+    let ids = || before.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if ids().any(|id| id == own.as_bytes()) || ids().count() >= MOST_HOPS {
+        let message = "this request has been here before: a provider's base_url leads back to this routor";
+        tracing::warn!("{message}");
+        return Err(ApiError::new(StatusCode::BAD_GATEWAY, "loop_detected", message));
+    }
+    let joined = [before.as_bytes(), b",", own.as_bytes()].concat();
+    HeaderValue::from_bytes(&joined)
+        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", "x-routor-hop is malformed"))
 }
 
 /// A body must be plain JSON: what a web form can send without asking is not.
@@ -235,6 +254,23 @@ mod tests {
             let mut headers = HeaderMap::new();
             value.map(|value| headers.insert(AUTHORIZATION, value.parse().unwrap()));
             assert_eq!(check_key(&headers, &server).is_ok(), passes, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_goes_through_each_routor_once() {
+        let own = HeaderValue::from_static("me");
+        for (before, expected) in [
+            (None, Some("me")),
+            (Some("a"), Some("a,me")),
+            (Some("a, b,c"), Some("a, b,c,me")),
+            (Some("me"), None),
+            (Some("a, me"), None),
+            (Some("a,b,c,d"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            before.map(|before| headers.insert(HOPS, HeaderValue::from_static(before)));
+            assert_eq!(hops(&headers, &own).ok(), expected.map(HeaderValue::from_static), "{before:?}");
         }
     }
 

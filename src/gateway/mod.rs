@@ -2,17 +2,21 @@
 //! and writes; it decides nothing about models.
 
 mod body;
+mod capacity;
 mod chat;
 mod connection;
 mod debug;
 mod error;
 mod guards;
+#[cfg(debug_assertions)]
+mod hooks;
 mod models;
 mod reply;
 mod routes;
 mod server;
 
 pub use body::Out;
+pub use capacity::Capacity;
 pub use error::{ALL_FAILED, ApiError, json_response};
 pub use reply::into_response;
 pub use server::{Bound, Gateway, Listeners};

@@ -40,6 +40,8 @@ const NOT_YET: [&str; 15] = [
 /// Answers one request. Nothing is read of it before the guards have passed it.
 pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local: IpAddr) -> Response<Out> {
     let (head, body) = request.into_parts();
+    #[cfg(debug_assertions)]
+    let panics_at = super::hooks::in_stream(&head.headers);
     let id = request_id(&head.headers);
     let fleet = gateway.engine.fleet();
     let server = &fleet.settings.server;
@@ -63,6 +65,10 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
     };
     let mut response = answer.unwrap_or_else(ApiError::into_response);
     finish(response.headers_mut(), &id, origin.as_deref());
+    #[cfg(debug_assertions)]
+    {
+        response.body_mut().panics_at = panics_at;
+    }
     response
 }
 

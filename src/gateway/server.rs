@@ -3,18 +3,22 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
-use super::routes;
+use super::{error, routes};
 use crate::config::Listen;
 use crate::engine::{Desk, Engine};
 
@@ -23,6 +27,7 @@ use crate::engine::{Desk, Engine};
 pub struct Gateway {
     pub(super) engine: Arc<Engine>,
     pub(super) desk: Desk,
+    pub(super) capacity: Arc<Capacity>,
 }
 
 /// Read and write buffers of one connection stay below this.
@@ -103,9 +108,9 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 }
 
 impl Gateway {
-    /// A gateway for one worker thread.
-    pub fn new(engine: &Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine) })
+    /// A gateway for one worker thread; all of them share the capacity.
+    pub fn new(engine: &Arc<Engine>, capacity: &Arc<Capacity>) -> Arc<Self> {
+        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), capacity: Arc::clone(capacity) })
     }
 
     /// Serves until `closing` is cancelled, then waits for the connections
@@ -144,9 +149,10 @@ impl Gateway {
                 () = closing.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(Arc::clone(&self).connection(stream, closing.clone()));
-                }
+                Ok((stream, _)) => match self.capacity.seat() {
+                    Some(seat) => drop(connections.spawn(Arc::clone(&self).connection(stream, closing.clone(), seat))),
+                    None => self.capacity.turn_away(stream),
+                },
                 Err(problem) if is_the_connections(&problem) => {}
                 Err(problem) => {
                     tracing::warn!("no connection can be taken: {problem}");
@@ -156,7 +162,7 @@ impl Gateway {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, closing: CancellationToken) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, closing: CancellationToken, _seat: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
         let clocks = Clocks::new();
@@ -167,7 +173,8 @@ impl Gateway {
         let service = service_fn(move |request| {
             let (gateway, busy) = (Arc::clone(&gateway), clocks.busy());
             async move {
-                let mut response = routes::handle(&gateway, request, unmapped(local)).await;
+                let handled = AssertUnwindSafe(routes::handle(&gateway, request, unmapped(local))).catch_unwind().await;
+                let mut response = handled.unwrap_or_else(|_| error::internal().into_response());
                 response.body_mut().hold(busy);
                 Ok::<_, Infallible>(response)
             }

@@ -61,6 +61,10 @@ pub struct Attempt {
     /// The provider's own id for it, to quote to its support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_id: Option<String>,
+    /// Its connection broke or went silent after the request had gone out: the
+    /// provider may have done the work, and charged for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub possible_duplicate: bool,
 }
 
 /// A model of the chain that was not tried, and why.
@@ -153,7 +157,16 @@ impl Draft {
     /// An attempt begins.
     pub fn begin(&mut self, provider: &str, model: &str) {
         let (provider, model) = (provider.to_owned(), model.to_owned());
-        let attempt = Attempt { provider, model, class: Class::ClientClosed, status: None, ms: 0, first_ms: None, upstream_id: None };
+        let attempt = Attempt {
+            provider,
+            model,
+            class: Class::ClientClosed,
+            status: None,
+            ms: 0,
+            first_ms: None,
+            upstream_id: None,
+            possible_duplicate: false,
+        };
         self.running = Some((attempt, Instant::now()));
     }
 
@@ -195,6 +208,9 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         self.concluded(|_| {});
+        if std::thread::panicking() {
+            self.end(Outcome::Failed, Some(500));
+        }
         if self.journal.is_halting() && self.read(|record| record.outcome == Outcome::ClientClosed) {
             self.end(Outcome::Failed, Some(503));
         }

@@ -330,6 +330,7 @@ mod tests {
             ms: 1,
             first_ms: None,
             upstream_id: None,
+            possible_duplicate: false,
         };
         Box::new(Record {
             id: id.to_owned(),

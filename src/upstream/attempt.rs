@@ -84,6 +84,8 @@ pub struct Failure {
     pub status: Option<u16>,
     /// When the provider says it can be asked again.
     pub hint: Option<Hint>,
+    /// The request may have reached the provider.
+    pub sent: bool,
     /// What happened, for the program's own log: never the provider's words.
     pub detail: String,
     /// The provider's answer, to be passed on if the failure is the caller's mistake.
@@ -103,7 +105,16 @@ pub struct Refused {
 
 impl Failure {
     fn new(class: Class, detail: impl Into<String>) -> Self {
-        Self { class, status: None, hint: None, detail: detail.into(), refused: None }
+        Self { class, status: None, hint: None, sent: true, detail: detail.into(), refused: None }
+    }
+
+    /// Whether the provider may have answered all the same, unheard.
+    pub fn is_possible_duplicate(&self) -> bool {
+        self.sent && matches!(self.class, Class::Network | Class::Timeout | Class::Truncated)
+    }
+
+    fn unsent(self) -> Self {
+        Self { sent: false, ..self }
     }
 
     fn with_status(self, status: StatusCode) -> Self {
@@ -115,7 +126,7 @@ impl Failure {
 /// closed, or the HTTP/2 stream reset.
 pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
     let Some(line) = upstream.line(task.place, task.connect) else {
-        return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used"));
+        return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used").unsent());
     };
     let timed_out = |what: &str| Failure::new(Class::Timeout, format!("{what} did not come in time"));
     let response = match timeout_at(task.deadline, exchange(line, &task)).await {
@@ -201,12 +212,13 @@ fn broken(problem: &legacy::Error) -> Failure {
         if cause.is::<ConnectTimeout>()
             || cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut)
         {
-            return Failure::new(Class::Timeout, "no connection in time");
+            return Failure::new(Class::Timeout, "no connection in time").unsent();
         }
         words.push(cause.to_string());
     }
     words.dedup();
-    Failure::new(Class::Network, words.join(": "))
+    let failure = Failure::new(Class::Network, words.join(": "));
+    if problem.is_connect() { failure.unsent() } else { failure }
 }
 
 fn causes<'e>(problem: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
@@ -228,7 +240,7 @@ async fn failed(status: StatusCode, mut headers: HeaderMap, body: Incoming, dead
         detail.push_str(" with a web page: base_url may be wrong (is /v1 missing?)");
     }
     let hint = retry_hint(&headers, &text, SystemTime::now());
-    Failure { class, status: Some(status.as_u16()), hint, detail, refused: Some(Refused { status, headers, body }) }
+    Failure { class, status: Some(status.as_u16()), hint, sent: true, detail, refused: Some(Refused { status, headers, body }) }
 }
 
 /// An error inside an answer with a good status.
@@ -237,7 +249,7 @@ fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
     let class = classify_embedded(&text);
     let hint = retry_hint(&headers, &text, SystemTime::now());
     let refused = Some(Refused { status, headers, body });
-    Failure { class, status: Some(status.as_u16()), hint, detail: "an error inside a good answer".to_owned(), refused }
+    Failure { class, status: Some(status.as_u16()), hint, sent: true, detail: "an error inside a good answer".to_owned(), refused }
 }
 
 /// How reading a body ended.

@@ -27,15 +27,20 @@ const PASSED_ON: [HeaderName; 10] = [
 #[derive(Debug, Clone, Default)]
 pub struct Caller(HeaderMap);
 
+/// The routors that a request has been through, so that it does not go round
+/// in a circle: their ids, the last one behind.
+pub const HOPS: HeaderName = HeaderName::from_static("x-routor-hop");
+
 impl Caller {
-    /// Picks what may go on.
-    pub fn new(headers: &HeaderMap) -> Self {
-        let mut kept = HeaderMap::with_capacity(PASSED_ON.len() + 4);
+    /// Picks what may go on; `hops` is the value of [`HOPS`].
+    pub fn new(headers: &HeaderMap, hops: HeaderValue) -> Self {
+        let mut kept = HeaderMap::with_capacity(PASSED_ON.len() + 5);
         for name in &PASSED_ON {
             for value in headers.get_all(name) {
                 kept.append(name.clone(), value.clone());
             }
         }
+        kept.insert(HOPS, hops);
         Self(kept)
     }
 }
