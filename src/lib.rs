@@ -30,6 +30,7 @@ pub mod redact;
 pub mod paths;
 pub mod system;
 pub mod journal;
+pub mod metrics;
 pub mod upstream;
 // Floor 3, the engine.
 pub mod engine;

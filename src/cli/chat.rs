@@ -114,7 +114,8 @@ async fn here(settings: Settings, state: State, args: &Chat, body: Value, id: St
     };
     let log = settings.log;
     let limits = Limits { keep: std::time::Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
-    let journal = Journal::start(log.requests.then(|| state.log()), limits).map_err(|problem| failed(problem.to_string()))?;
+    let journal =
+        Journal::start(log.requests.then(|| state.log()), limits, Box::new(|_| {})).map_err(|problem| failed(problem.to_string()))?;
     let engine = Engine::new(settings, Arc::clone(&journal)).map_err(|problem| failed(problem.to_string()))?;
     enlist(&engine, screen).await?;
     screen.redact(Arc::clone(&engine.fleet().redactor));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Provider, Settings, Timeouts};
 use crate::failover::{Aftermath, Breaker, Class, Pass, Policy, View};
-use crate::health::{Figures, Took, Window};
+use crate::health::{Figures, Point, Took, Window};
 use crate::redact::Redactor;
 use crate::routing::{Candidate, CandidateId, Member, Table};
 use crate::upstream::{Checked, Standing};
@@ -38,6 +38,11 @@ impl ProviderState {
     /// The figures of the last five minutes; `uptime` is the engine's.
     pub fn figures(&self, uptime: Duration) -> Figures {
         lock(&self.window).figures(uptime)
+    }
+
+    /// The last five minutes bit by bit; `uptime` is the engine's.
+    pub fn series(&self, uptime: Duration) -> Vec<Point> {
+        lock(&self.window).series(uptime)
     }
 
     /// Its breaker's state.

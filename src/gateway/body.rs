@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::capacity::Room;
 use super::connection::Busy;
 use super::error::ApiError;
+use super::events::Events;
 use super::guards;
 use crate::engine::Relay;
 
@@ -21,6 +22,7 @@ use crate::engine::Relay;
 enum Content {
     Full(Option<Bytes>),
     Relay(Box<Relay>),
+    Events(Events),
 }
 
 /// The body of a response.
@@ -41,6 +43,10 @@ impl Out {
 
     pub(super) fn relay(relay: Box<Relay>) -> Self {
         Self::of(Content::Relay(relay))
+    }
+
+    pub(super) fn events(events: Events) -> Self {
+        Self::of(Content::Events(events))
     }
 
     fn of(content: Content) -> Self {
@@ -65,6 +71,7 @@ impl Body for Out {
         let this = &mut *self;
         match &mut this.content {
             Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)).map_err(Into::into))),
+            Content::Events(events) => events.poll(cx).map(|piece| piece.map(|frame| frame.map_err(Into::into))),
             Content::Relay(relay) => {
                 let polled = catch_unwind(AssertUnwindSafe(|| {
                     #[cfg(debug_assertions)]
@@ -83,7 +90,7 @@ impl Body for Out {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Content::Relay(_) => SizeHint::default(),
+            Content::Relay(_) | Content::Events(_) => SizeHint::default(),
         }
     }
 }

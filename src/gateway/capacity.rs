@@ -15,6 +15,8 @@ use super::error::ApiError;
 const BODIES: usize = (1 << 30) / UNIT;
 /// Room for bodies is given out in pieces of this size.
 const UNIT: usize = 64 << 10;
+/// Readers of the event feed at once.
+const FOLLOWERS: usize = 64;
 /// Connections that are being told that there are too many.
 const TURNED_AWAY: usize = 64;
 /// How long that may take.
@@ -26,18 +28,24 @@ pub struct Capacity {
     seats: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     doors: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
 }
 
 impl Capacity {
     /// Room for so many connections.
-    pub fn new(connections: usize) -> Arc<Self> {
+    pub fn new(connections: usize) -> Self {
         let semaphore = |count| Arc::new(Semaphore::new(count));
-        Arc::new(Self { seats: semaphore(connections), bodies: semaphore(BODIES), doors: semaphore(TURNED_AWAY) })
+        Self { seats: semaphore(connections), bodies: semaphore(BODIES), doors: semaphore(TURNED_AWAY), followers: semaphore(FOLLOWERS) }
     }
 
     /// Leave to serve one more connection, until it is dropped.
     pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.seats).try_acquire_owned().ok()
+    }
+
+    /// Leave to follow the events, until it is dropped.
+    pub(super) fn follower(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.followers).try_acquire_owned().map_err(|_| overloaded("too many programs follow the events"))
     }
 
     /// Room for one request's body, which grows with it.

@@ -27,7 +27,7 @@ pub(super) async fn complete(
     id: String,
 ) -> Result<Response<Out>, ApiError> {
     let hops = guards::hops(headers, &gateway.engine.id)?;
-    let mut room = gateway.capacity.room();
+    let mut room = gateway.shared.capacity.room();
     let bytes = body::read(body, server.max_body, &mut room).await?;
     let mut draft = Draft::open(gateway.engine.journal(), id);
     #[cfg(debug_assertions)]

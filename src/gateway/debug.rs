@@ -19,7 +19,7 @@ const SAME: [&str; 4] = ["tools", "response_format", "max_tokens", "max_completi
 
 /// Answers with the decision.
 pub(super) async fn explain(gateway: &Gateway, server: &Server, body: Incoming) -> Result<Response<Out>, ApiError> {
-    let mut room = gateway.capacity.room();
+    let mut room = gateway.shared.capacity.room();
     let bytes = body::read(body, server.max_body, &mut room).await?;
     let (engine, ask) = (Arc::clone(&gateway.engine), ask(&bytes)?);
     let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the decision could not be made");

@@ -1,16 +1,19 @@
 //! HTTP in: what the daemon's port answers. It guards, reads, asks the engine
 //! and writes; it decides nothing about models.
 
+mod api;
 mod body;
 mod capacity;
 mod chat;
 mod connection;
 mod debug;
 mod error;
+mod events;
 mod guards;
 #[cfg(debug_assertions)]
 mod hooks;
 mod models;
+mod page;
 mod reply;
 mod routes;
 mod server;
@@ -19,4 +22,4 @@ pub use body::Out;
 pub use capacity::Capacity;
 pub use error::{ALL_FAILED, ApiError, json_response};
 pub use reply::into_response;
-pub use server::{Bound, Gateway, Listeners};
+pub use server::{Bound, Gateway, Listeners, Shared};

@@ -12,14 +12,25 @@ use super::body::{self, Out};
 use super::error::{ApiError, json_response};
 use super::guards::{self, Visit};
 use super::server::Gateway;
-use super::{chat, debug, models};
+use super::{api, chat, debug, events, models, page};
 
-const ROUTES: [&str; 6] =
-    ["POST /v1/chat/completions", "POST /v1/routing/debug", "GET /v1/models", "GET /v1/models/{id}", "GET /health", "GET /ready"];
+const ROUTES: [&str; 11] = [
+    "POST /v1/chat/completions",
+    "POST /v1/routing/debug",
+    "GET /v1/models",
+    "GET /v1/models/{id}",
+    "GET /health",
+    "GET /ready",
+    "GET /metrics",
+    "GET /dashboard",
+    "GET /api/providers",
+    "GET /api/requests",
+    "GET /api/events",
+];
 
 /// Routes that OpenAI's and Anthropic's clients may ask for and that are not
-/// there, and routor's own that are to come.
-const NOT_YET: [&str; 15] = [
+/// there.
+const NOT_YET: [&str; 12] = [
     "/v1/responses",
     "/v1/messages",
     "/v1/complete",
@@ -32,9 +43,6 @@ const NOT_YET: [&str; 15] = [
     "/v1/batches",
     "/v1/fine_tuning",
     "/v1/assistants",
-    "/metrics",
-    "/dashboard",
-    "/api/",
 ];
 
 /// Answers one request. Nothing is read of it before the guards have passed it.
@@ -60,10 +68,17 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
         Err(error) => Err(error),
         Ok(allowed) => {
             origin = allowed.map(str::to_owned);
-            if guards::is_preflight(visit) { preflight(allowed.is_some()) } else { route(gateway, &fleet, visit, body, &id).await }
+            if guards::is_preflight(visit) {
+                preflight(allowed.is_some())
+            } else {
+                route(gateway, &fleet, visit, head.uri.query(), body, &id).await
+            }
         }
     };
-    let mut response = answer.unwrap_or_else(ApiError::into_response);
+    let mut response = answer.unwrap_or_else(|error| {
+        gateway.shared.metrics.refused(error.code);
+        error.into_response()
+    });
     finish(response.headers_mut(), &id, origin.as_deref());
     #[cfg(debug_assertions)]
     {
@@ -76,6 +91,7 @@ async fn route(
     gateway: &Gateway,
     fleet: &crate::engine::Fleet,
     visit: Visit<'_>,
+    query: Option<&str>,
     body: Incoming,
     id: &str,
 ) -> Result<Response<Out>, ApiError> {
@@ -84,7 +100,10 @@ async fn route(
     match visit.path {
         "/health" if get => return Ok(json_response(StatusCode::OK, r#"{"status":"ok"}"#)),
         "/ready" if get => return Ok(ready(fleet.pool_size())),
-        _ => guards::check_key(visit.headers, server)?,
+        path => match page::file(path).filter(|_| get) {
+            Some(file) => return Ok(file),
+            None => guards::check_key(visit.headers, server)?,
+        },
     }
     match visit.path {
         "/v1/chat/completions" if visit.method == Method::POST => {
@@ -95,6 +114,10 @@ async fn route(
             let body = body::checked(visit.headers, body)?;
             debug::explain(gateway, server, body).await
         }
+        "/metrics" if get => Ok(api::metrics(gateway, fleet)),
+        "/api/providers" if get => Ok(api::providers(gateway, fleet)),
+        "/api/requests" if get => api::requests(gateway, query).await,
+        "/api/events" if visit.method == Method::GET => events::follow(gateway, query).await,
         "/v1/models" if get => Ok(models::list(fleet)),
         "/" if get => Ok(json_response(StatusCode::OK, json!({"routor": env!("CARGO_PKG_VERSION"), "routes": ROUTES}).to_string())),
         path => match path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {
@@ -113,7 +136,9 @@ fn ready(pool: usize) -> Response<Out> {
 fn nowhere(method: &Method, path: &str) -> ApiError {
     match path {
         "/v1/chat/completions" | "/v1/routing/debug" => wrong_method(method, path, "POST"),
-        "/v1/models" | "/health" | "/ready" | "/" => wrong_method(method, path, "GET"),
+        "/v1/models" | "/health" | "/ready" | "/" | "/metrics" | "/dashboard" | "/api/providers" | "/api/requests" | "/api/events" => {
+            wrong_method(method, path, "GET")
+        }
         "/chat/completions" | "/models" => {
             ApiError::not_found(format!("there is nothing at {path}; the base URL ends in /v1, so this is /v1{path}"))
         }

@@ -21,13 +21,25 @@ use super::connection::{Clocks, Io, LOOK_EVERY, left};
 use super::{error, routes};
 use crate::config::Listen;
 use crate::engine::{Desk, Engine};
+use crate::metrics::Metrics;
 
 /// What one worker thread serves with.
 #[derive(Debug)]
 pub struct Gateway {
     pub(super) engine: Arc<Engine>,
     pub(super) desk: Desk,
-    pub(super) capacity: Arc<Capacity>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all worker threads share.
+#[derive(Debug)]
+pub struct Shared {
+    /// How much is served at once.
+    pub capacity: Capacity,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when no more is to be taken on.
+    pub closing: CancellationToken,
 }
 
 /// Read and write buffers of one connection stay below this.
@@ -108,14 +120,15 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 }
 
 impl Gateway {
-    /// A gateway for one worker thread; all of them share the capacity.
-    pub fn new(engine: &Arc<Engine>, capacity: &Arc<Capacity>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), capacity: Arc::clone(capacity) })
+    /// A gateway for one worker thread.
+    pub fn new(engine: &Arc<Engine>, shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), shared: Arc::clone(shared) })
     }
 
-    /// Serves until `closing` is cancelled, then waits for the connections
+    /// Serves until it is to close, then waits for the connections
     /// that are being answered. Idle ones are closed at once.
-    pub async fn serve(self: Arc<Self>, listeners: Listeners, closing: CancellationToken) -> io::Result<()> {
+    pub async fn serve(self: Arc<Self>, listeners: Listeners) -> io::Result<()> {
+        let closing = &self.shared.closing;
         let connections = TaskTracker::new();
         let mut acceptors = Vec::new();
         for socket in listeners.sockets {
@@ -149,9 +162,9 @@ impl Gateway {
                 () = closing.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => match self.capacity.seat() {
+                Ok((stream, _)) => match self.shared.capacity.seat() {
                     Some(seat) => drop(connections.spawn(Arc::clone(&self).connection(stream, closing.clone(), seat))),
-                    None => self.capacity.turn_away(stream),
+                    None => self.shared.capacity.turn_away(stream),
                 },
                 Err(problem) if is_the_connections(&problem) => {}
                 Err(problem) => {
@@ -174,7 +187,10 @@ impl Gateway {
             let (gateway, busy) = (Arc::clone(&gateway), clocks.busy());
             async move {
                 let handled = AssertUnwindSafe(routes::handle(&gateway, request, unmapped(local))).catch_unwind().await;
-                let mut response = handled.unwrap_or_else(|_| error::internal().into_response());
+                let mut response = handled.unwrap_or_else(|_| {
+                    gateway.shared.metrics.panicked();
+                    error::internal().into_response()
+                });
                 response.body_mut().hold(busy);
                 Ok::<_, Infallible>(response)
             }

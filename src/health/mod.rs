@@ -84,6 +84,17 @@ pub struct Figures {
     pub status: Status,
 }
 
+/// Ten seconds of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// Attempts that brought an answer.
+    pub succeeded: u32,
+    /// Attempts that counted and failed.
+    pub failed: u32,
+    /// The median time of those that brought one.
+    pub median: Option<Duration>,
+}
+
 impl Figures {
     /// Failed attempts as a fraction; 0 when there were none.
     pub fn error_rate(&self) -> f64 {
@@ -134,6 +145,21 @@ impl Window {
             () => Status::Healthy,
         };
         Figures { status, ..figures }
+    }
+
+    /// The last five minutes bit by bit, oldest first, for a chart.
+    pub fn series(&self, now: Duration) -> Vec<Point> {
+        let newest = number(now);
+        let point = |back: u64| {
+            let slot = self.live(now).find(|slot| newest - slot.number == back);
+            let times = slot.and_then(|slot| slot.first.as_ref().or(slot.whole.as_ref())).and_then(|times| times.quantiles());
+            Point {
+                succeeded: slot.map_or(0, |slot| slot.succeeded),
+                failed: slot.map_or(0, |slot| slot.failed),
+                median: times.map(|(median, _)| median),
+            }
+        };
+        (0..SLOTS as u64).rev().map(point).collect()
     }
 
     /// Whether the success rate since the last restart is below 70 %, on
@@ -218,6 +244,19 @@ mod tests {
         window.restart();
         assert!(!window.is_failing(at(1)));
         assert_eq!(window.figures(at(1)).failed, 9);
+    }
+
+    #[test]
+    fn the_series_is_thirty_points_with_the_newest_last() {
+        let mut window = Window::default();
+        window.record(at(5), true, Some(Took::First(Duration::from_millis(10))));
+        window.record(at(25), false, None);
+        let series = window.series(at(25));
+        assert_eq!(series.len(), 30);
+        assert_eq!(series[29], Point { succeeded: 0, failed: 1, median: None });
+        assert_eq!(series[27].succeeded, 1);
+        assert!(series[27].median.is_some());
+        assert_eq!(series[..27].iter().map(|point| point.succeeded + point.failed).sum::<u32>(), 0);
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod writer;
 
 pub use record::{Attempt, Draft, Outcome, Record, Skipped, millis, now_text};
 pub use store::{Query, Store, StoreError};
-pub use writer::{Feed, Journal, Limits};
+pub use writer::{Feed, Journal, Limits, Observer};

@@ -30,6 +30,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 6] =
+        [Outcome::Served, Outcome::Fallback, Outcome::Failed, Outcome::Partial, Outcome::ClientClosed, Outcome::Rejected];
+
     /// The stable name.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,6 +62,9 @@ pub struct Attempt {
     pub ms: u64,
     /// How long until its first content.
     pub first_ms: Option<u64>,
+    /// When it began, counted from the request's arrival.
+    #[serde(default)]
+    pub at_ms: u64,
     /// The provider's own id for it, to quote to its support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_id: Option<String>,
@@ -117,6 +124,9 @@ pub struct Record {
     pub attempts: Vec<Attempt>,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// The caller's `traceparent`, for traces; it is not stored.
+    #[serde(skip)]
+    pub traceparent: Option<String>,
 }
 
 /// A record in the making. It is written when it is dropped, so that a
@@ -150,6 +160,7 @@ impl Draft {
             completion_tokens: None,
             attempts: Vec::new(),
             skipped: Vec::new(),
+            traceparent: None,
         };
         Self { record: Some(Box::new(record)), running: None, started: Instant::now(), journal: Arc::clone(journal) }
     }
@@ -164,6 +175,7 @@ impl Draft {
             status: None,
             ms: 0,
             first_ms: None,
+            at_ms: millis(self.started.elapsed()),
             upstream_id: None,
             possible_duplicate: false,
         };

@@ -58,6 +58,8 @@ pub struct Query {
     pub fallback: bool,
     /// Only requests that did not get a whole answer because providers failed.
     pub failed: bool,
+    /// Only requests that ended like this.
+    pub outcome: Option<Outcome>,
     /// Only requests that tried this provider.
     pub provider: Option<String>,
     /// Only requests that asked for or tried this model.
@@ -245,6 +247,9 @@ fn compose(query: &Query) -> (String, Vec<Value>) {
     if let Some(id) = &query.id {
         with("id = ?", id.clone().into());
     }
+    if let Some(outcome) = query.outcome {
+        with("outcome = ?", outcome.name().to_owned().into());
+    }
     if let Some((writer, n)) = query.until {
         with("NOT (writer = ?", writer.into());
         if let Some(last) = wheres.pop() {
@@ -259,7 +264,7 @@ fn compose(query: &Query) -> (String, Vec<Value>) {
         wheres.push("outcome IN ('failed', 'partial')".to_owned());
     }
     let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
-    values.push(i64::from(query.limit.max(1)).into());
+    values.push(i64::from(query.limit).into());
     (format!("SELECT seq, record FROM requests{filter} ORDER BY seq DESC LIMIT ?{}", values.len()), values)
 }
 
@@ -309,6 +314,7 @@ impl Query {
         };
         (!self.fallback || had_fallback(record))
             && (!self.failed || matches!(record.outcome, Outcome::Failed | Outcome::Partial))
+            && self.outcome.is_none_or(|outcome| record.outcome == outcome)
             && self.provider.as_ref().is_none_or(provider)
             && self.model.as_ref().is_none_or(model)
             && self.id.as_ref().is_none_or(|id| record.id == *id)
@@ -329,6 +335,7 @@ mod tests {
             status: Some(200),
             ms: 1,
             first_ms: None,
+            at_ms: 0,
             upstream_id: None,
             possible_duplicate: false,
         };
@@ -348,6 +355,7 @@ mod tests {
             completion_tokens: None,
             attempts: tried.iter().map(attempt).collect(),
             skipped: Vec::new(),
+            traceparent: None,
         })
     }
 

@@ -2,7 +2,7 @@
 //! Requests hand their record over and go on; when the queue is full the
 //! record is dropped and counted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,9 @@ pub struct Feed {
     pub records: broadcast::Receiver<Arc<Record>>,
 }
 
+/// Is shown every record, on the writer's thread.
+pub type Observer = Box<dyn FnMut(&Record) + Send>;
+
 enum Message {
     Record(Box<Record>),
     Subscribe(oneshot::Sender<Feed>),
@@ -59,6 +62,7 @@ pub struct Journal {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     halting: AtomicBool,
+    path: Option<PathBuf>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -66,14 +70,14 @@ impl Journal {
     /// Starts the writer. `path` is `None` when nothing is to be stored: the
     /// feed works all the same. A store that cannot be opened is tried again,
     /// and records are dropped and counted meanwhile.
-    pub fn start(path: Option<PathBuf>, limits: Limits) -> std::io::Result<Arc<Self>> {
+    pub fn start(path: Option<PathBuf>, limits: Limits, observer: Observer) -> std::io::Result<Arc<Self>> {
         let (queue, messages) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let (feed, _) = broadcast::channel(FEED);
         let writer = Writer {
             id: fastrand::i64(1..i64::MAX),
             n: 0,
-            path,
+            path: path.clone(),
             limits,
             store: None,
             batch: Vec::new(),
@@ -83,9 +87,10 @@ impl Journal {
             told_at: None,
             trimmed_at: None,
             feed,
+            observer,
         };
         let thread = std::thread::Builder::new().name("routor-log".to_owned()).spawn(move || writer.run(&messages))?;
-        Ok(Arc::new(Self { queue, dropped, halting: AtomicBool::new(false), thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self { queue, dropped, halting: AtomicBool::new(false), path, thread: Mutex::new(Some(thread)) }))
     }
 
     /// Hands a record over. Never waits.
@@ -107,6 +112,11 @@ impl Journal {
     /// Records that were not stored since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Where the records are kept; `None` when they are not.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// The feed from now on. Everything before it is in the store when this
@@ -161,6 +171,7 @@ struct Writer {
     told_at: Option<Instant>,
     trimmed_at: Option<Instant>,
     feed: broadcast::Sender<Arc<Record>>,
+    observer: Observer,
 }
 
 impl Writer {
@@ -188,6 +199,7 @@ impl Writer {
 
     fn take(&mut self, record: Box<Record>) {
         self.n += 1;
+        (self.observer)(&record);
         if self.feed.receiver_count() > 0 {
             let _ = self.feed.send(Arc::new((*record).clone()));
         }

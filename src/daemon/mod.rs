@@ -1,10 +1,12 @@
 //! The daemon's life: what starts in which order, what stops in which order,
 //! and what happens in between (reload, signals, providers that come back).
 
+mod signals;
+mod workers;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Listen, Provider, Settings};
 use crate::control::{self, Order};
 use crate::engine::Engine;
-use crate::gateway::{Bound, Capacity, Gateway, Listeners};
+use crate::gateway::{Bound, Capacity, Shared};
 use crate::journal::{Journal, Limits};
+use crate::metrics::Metrics;
 use crate::paths::State;
 use crate::routing::{Talk, classify};
 use crate::system::{SleepWatch, connections_for, keep_memory_private, raise_open_files};
 use crate::upstream::{Checked, Standing};
+use signals::{Signals, Told};
+use workers::Workers;
 
 /// Requests may finish this long after a stop was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,8 +36,6 @@ const LOOK_AROUND: Duration = Duration::from_secs(30);
 const PULSE: Duration = Duration::from_secs(5);
 /// How often `--wait` asks again.
 const WAIT_STEP: Duration = Duration::from_secs(5);
-/// More threads than this do not make a proxy faster.
-const MOST_WORKERS: usize = 4;
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,13 +89,17 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(|problem| StartError::System(format!("signals cannot be received: {problem}")))?;
     let bound = bind(&plan)?;
     let socket = control::bind(&plan.state).map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
-    let engine = Engine::new(plan.settings.clone(), start_journal(&plan)?).map_err(|problem| StartError::System(problem.to_string()))?;
+    let metrics = Arc::new(Metrics::new().map_err(|problem| StartError::System(problem.to_string()))?);
+    let journal = start_journal(&plan, &metrics)?;
+    let engine = Engine::new(plan.settings.clone(), journal).map_err(|problem| StartError::System(problem.to_string()))?;
     let closing = CancellationToken::new();
+    let capacity = Capacity::new(connections_for(raise_open_files()));
+    let shared = Arc::new(Shared { capacity, metrics, closing: closing.clone() });
     let (orders, mut inbox) = mpsc::channel(8);
     let known = Arc::new(OnceLock::new());
     let commands =
         tokio::spawn(control::serve(socket, plan.state.clone(), Arc::clone(&engine), Arc::clone(&known), orders, closing.clone()));
-    let served = serve(&plan, &engine, bound, &closing, &known, &mut signals, &mut inbox).await;
+    let served = serve(&plan, &engine, bound, &shared, &known, &mut signals, &mut inbox).await;
     closing.cancel();
     engine.journal().stop();
     let result = served.map(|asked| {
@@ -111,7 +118,7 @@ async fn serve(
     plan: &Plan,
     engine: &Arc<Engine>,
     bound: Bound,
-    closing: &CancellationToken,
+    shared: &Arc<Shared>,
     known: &OnceLock<Vec<String>>,
     signals: &mut Signals,
     inbox: &mut mpsc::Receiver<Order>,
@@ -126,12 +133,12 @@ async fn serve(
     let listeners = bound.listen().map_err(|(address, problem)| StartError::Address(address, problem))?;
     let _ = warm.await;
     let addresses = listeners.addresses();
-    let mut workers = Workers::start(engine, &listeners, closing)?;
+    let mut workers = Workers::start(engine, &listeners, shared)?;
     drop(listeners);
     let _ = known.set(addresses.iter().map(reachable).collect());
     (plan.on_listening)(&addresses);
     let asked = attend(engine, plan, &addresses, signals, inbox).await;
-    stop(engine, closing, &mut workers, signals).await;
+    stop(engine, &shared.closing, &mut workers, signals).await;
     Ok(asked)
 }
 
@@ -171,10 +178,11 @@ fn bind(plan: &Plan) -> Result<Bound, StartError> {
     .map_err(|(address, problem)| StartError::Address(address, problem))
 }
 
-fn start_journal(plan: &Plan) -> Result<Arc<Journal>, StartError> {
+fn start_journal(plan: &Plan, metrics: &Arc<Metrics>) -> Result<Arc<Journal>, StartError> {
     let log = &plan.settings.log;
     let limits = Limits { keep: Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
-    Journal::start(log.requests.then(|| plan.state.log()), limits)
+    let metrics = Arc::clone(metrics);
+    Journal::start(log.requests.then(|| plan.state.log()), limits, Box::new(move |record| metrics.observe(record)))
         .map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
 }
 
@@ -190,46 +198,6 @@ async fn validate(engine: &Arc<Engine>, plan: &Plan) -> Result<(), StartError> {
         match plan.wait {
             Some(wait) if started.elapsed() + WAIT_STEP <= wait => tokio::time::sleep(WAIT_STEP).await,
             _ => return Err(StartError::NothingLeft),
-        }
-    }
-}
-
-/// The threads that serve the port, each with a runtime of its own.
-struct Workers {
-    threads: Vec<JoinHandle<()>>,
-    /// Ends when all of them have ended.
-    ended: mpsc::Receiver<()>,
-}
-
-impl Workers {
-    fn start(engine: &Arc<Engine>, listeners: &Listeners, closing: &CancellationToken) -> Result<Self, StartError> {
-        let system = |problem: io::Error| StartError::System(format!("a worker thread cannot be started: {problem}"));
-        let count = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
-        let (alive, ended) = mpsc::channel(1);
-        let mut threads = Vec::new();
-        let capacity = Capacity::new(connections_for(raise_open_files()));
-        for number in 0..count {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
-            let (gateway, listeners) = (Gateway::new(engine, &capacity), listeners.try_clone().map_err(system)?);
-            let (closing, alive, engine) = (closing.clone(), alive.clone(), Arc::clone(engine));
-            let work = move || {
-                if let Err(problem) = runtime.block_on(gateway.serve(listeners, closing)) {
-                    tracing::error!("a worker thread cannot serve: {problem}");
-                }
-                drop(engine);
-                runtime.shutdown_background();
-                drop(alive);
-            };
-            threads.push(std::thread::Builder::new().name(format!("routor-{number}")).spawn(work).map_err(system)?);
-        }
-        Ok(Self { threads, ended })
-    }
-
-    /// Waits until all have ended.
-    async fn end(&mut self) {
-        while self.ended.recv().await.is_some() {}
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
         }
     }
 }
@@ -375,76 +343,5 @@ async fn stop(engine: &Arc<Engine>, closing: &CancellationToken, workers: &mut W
             let _ = tokio::time::timeout(LAST_RESORT, workers.end()).await;
         }
         () = signals.stop() => {}
-    }
-}
-
-/// What a signal says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Stop,
-    Reload,
-}
-
-impl Signals {
-    /// Waits for a signal to stop; one to reload means nothing now.
-    async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
-    }
-}
-
-/// The signals that mean something to the daemon.
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-    /// Their default is to kill; they mean nothing here.
-    _ignored: [tokio::signal::unix::Signal; 2],
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            _ignored: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::Reload,
-        }
-    }
-}
-
-#[cfg(windows)]
-struct Signals {
-    interrupt: tokio::signal::windows::CtrlC,
-    pause: tokio::signal::windows::CtrlBreak,
-    close: tokio::signal::windows::CtrlClose,
-    shutdown: tokio::signal::windows::CtrlShutdown,
-}
-
-#[cfg(windows)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
-        Ok(Self { interrupt: ctrl_c()?, pause: ctrl_break()?, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.pause.recv() => {}
-            _ = self.close.recv() => {}
-            _ = self.shutdown.recv() => {}
-        }
-        Told::Stop
     }
 }
