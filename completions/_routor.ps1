@@ -37,6 +37,8 @@ Register-ArgumentCompleter -Native -CommandName 'routor' -ScriptBlock {
             [CompletionResult]::new('chat', 'chat', [CompletionResultType]::ParameterValue, 'Send one prompt through the failover chain and print the completion')
             [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Show past requests, and follow fallbacks as they happen')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show whether the daemon runs and how its providers are')
+            [CompletionResult]::new('models', 'models', [CompletionResultType]::ParameterValue, 'Show what can be asked for')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Make or show the configuration')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop the daemon')
             [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Make the daemon read its configuration and key files again')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -62,10 +64,12 @@ Register-ArgumentCompleter -Native -CommandName 'routor' -ScriptBlock {
         'routor;check' {
             [CompletionResult]::new('--provider', '--provider', [CompletionResultType]::ParameterName, 'Check only this provider (may be given several times)')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'How to print the result')
+            [CompletionResult]::new('--without', '--without', [CompletionResultType]::ParameterName, 'Also tell which chains would still have an answer without this provider (may be given several times)')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long a provider may take to answer [default: 5s]')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--live', '--live', [CompletionResultType]::ParameterName, 'Also make one small real call to each provider, which it bills')
             [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Fail on warnings too')
             [CompletionResult]::new('--allow-missing', '--allow-missing', [CompletionResultType]::ParameterName, 'A provider without a key is a warning, not a failure')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
@@ -139,6 +143,79 @@ Register-ArgumentCompleter -Native -CommandName 'routor' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'routor;models' {
+            [CompletionResult]::new('--provider', '--provider', [CompletionResultType]::ParameterName, 'Only models of this provider')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Only models of this tier: NANO, SIMPLE, LIGHT, STANDARD or COMPLEX')
+            [CompletionResult]::new('--tier', '--tier', [CompletionResultType]::ParameterName, 'Only models of this tier: NANO, SIMPLE, LIGHT, STANDARD or COMPLEX')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'Also what is known and cannot be asked for now')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print it as JSON')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'routor;config' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a commented starter file, with the providers whose keys are set')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Print the effective configuration, and where each value comes from')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'routor;config;init' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace a file that is there')
+            [CompletionResult]::new('--stdout', '--stdout', [CompletionResultType]::ParameterName, 'Print it and write nothing')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'routor;config;show' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more (-vv: everything)')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say only what went wrong')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'routor;config;help' {
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a commented starter file, with the providers whose keys are set')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Print the effective configuration, and where each value comes from')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'routor;config;help;init' {
+            break
+        }
+        'routor;config;help;show' {
+            break
+        }
+        'routor;config;help;help' {
+            break
+        }
         'routor;stop' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]')
@@ -169,6 +246,8 @@ Register-ArgumentCompleter -Native -CommandName 'routor' -ScriptBlock {
             [CompletionResult]::new('chat', 'chat', [CompletionResultType]::ParameterValue, 'Send one prompt through the failover chain and print the completion')
             [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Show past requests, and follow fallbacks as they happen')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show whether the daemon runs and how its providers are')
+            [CompletionResult]::new('models', 'models', [CompletionResultType]::ParameterValue, 'Show what can be asked for')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Make or show the configuration')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop the daemon')
             [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Make the daemon read its configuration and key files again')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -187,6 +266,20 @@ Register-ArgumentCompleter -Native -CommandName 'routor' -ScriptBlock {
             break
         }
         'routor;help;status' {
+            break
+        }
+        'routor;help;models' {
+            break
+        }
+        'routor;help;config' {
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a commented starter file, with the providers whose keys are set')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Print the effective configuration, and where each value comes from')
+            break
+        }
+        'routor;help;config;init' {
+            break
+        }
+        'routor;help;config;show' {
             break
         }
         'routor;help;stop' {

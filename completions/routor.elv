@@ -34,6 +34,8 @@ set edit:completion:arg-completer[routor] = {|@words|
             cand chat 'Send one prompt through the failover chain and print the completion'
             cand logs 'Show past requests, and follow fallbacks as they happen'
             cand status 'Show whether the daemon runs and how its providers are'
+            cand models 'Show what can be asked for'
+            cand config 'Make or show the configuration'
             cand stop 'Stop the daemon'
             cand reload 'Make the daemon read its configuration and key files again'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -57,10 +59,12 @@ set edit:completion:arg-completer[routor] = {|@words|
         &'routor;check'= {
             cand --provider 'Check only this provider (may be given several times)'
             cand --format 'How to print the result'
+            cand --without 'Also tell which chains would still have an answer without this provider (may be given several times)'
             cand --timeout 'How long a provider may take to answer [default: 5s]'
             cand --config 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]'
             cand --state 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]'
             cand --color 'When to use colour'
+            cand --live 'Also make one small real call to each provider, which it bills'
             cand --strict 'Fail on warnings too'
             cand --allow-missing 'A provider without a key is a warning, not a failure'
             cand -v 'Say more (-vv: everything)'
@@ -130,6 +134,71 @@ set edit:completion:arg-completer[routor] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'routor;models'= {
+            cand --provider 'Only models of this provider'
+            cand -t 'Only models of this tier: NANO, SIMPLE, LIGHT, STANDARD or COMPLEX'
+            cand --tier 'Only models of this tier: NANO, SIMPLE, LIGHT, STANDARD or COMPLEX'
+            cand --config 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]'
+            cand --state 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]'
+            cand --color 'When to use colour'
+            cand --all 'Also what is known and cannot be asked for now'
+            cand --json 'Print it as JSON'
+            cand -v 'Say more (-vv: everything)'
+            cand --verbose 'Say more (-vv: everything)'
+            cand -q 'Say only what went wrong'
+            cand --quiet 'Say only what went wrong'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'routor;config'= {
+            cand --config 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]'
+            cand --state 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]'
+            cand --color 'When to use colour'
+            cand -v 'Say more (-vv: everything)'
+            cand --verbose 'Say more (-vv: everything)'
+            cand -q 'Say only what went wrong'
+            cand --quiet 'Say only what went wrong'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand init 'Write a commented starter file, with the providers whose keys are set'
+            cand show 'Print the effective configuration, and where each value comes from'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'routor;config;init'= {
+            cand --config 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]'
+            cand --state 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]'
+            cand --color 'When to use colour'
+            cand --force 'Replace a file that is there'
+            cand --stdout 'Print it and write nothing'
+            cand -v 'Say more (-vv: everything)'
+            cand --verbose 'Say more (-vv: everything)'
+            cand -q 'Say only what went wrong'
+            cand --quiet 'Say only what went wrong'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'routor;config;show'= {
+            cand --config 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]'
+            cand --state 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]'
+            cand --color 'When to use colour'
+            cand -v 'Say more (-vv: everything)'
+            cand --verbose 'Say more (-vv: everything)'
+            cand -q 'Say only what went wrong'
+            cand --quiet 'Say only what went wrong'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'routor;config;help'= {
+            cand init 'Write a commented starter file, with the providers whose keys are set'
+            cand show 'Print the effective configuration, and where each value comes from'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'routor;config;help;init'= {
+        }
+        &'routor;config;help;show'= {
+        }
+        &'routor;config;help;help'= {
+        }
         &'routor;stop'= {
             cand --config 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform''s configuration folder]'
             cand --state 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform''s place]'
@@ -158,6 +227,8 @@ set edit:completion:arg-completer[routor] = {|@words|
             cand chat 'Send one prompt through the failover chain and print the completion'
             cand logs 'Show past requests, and follow fallbacks as they happen'
             cand status 'Show whether the daemon runs and how its providers are'
+            cand models 'Show what can be asked for'
+            cand config 'Make or show the configuration'
             cand stop 'Stop the daemon'
             cand reload 'Make the daemon read its configuration and key files again'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -171,6 +242,16 @@ set edit:completion:arg-completer[routor] = {|@words|
         &'routor;help;logs'= {
         }
         &'routor;help;status'= {
+        }
+        &'routor;help;models'= {
+        }
+        &'routor;help;config'= {
+            cand init 'Write a commented starter file, with the providers whose keys are set'
+            cand show 'Print the effective configuration, and where each value comes from'
+        }
+        &'routor;help;config;init'= {
+        }
+        &'routor;help;config;show'= {
         }
         &'routor;help;stop'= {
         }

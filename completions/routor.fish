@@ -38,6 +38,8 @@ complete -c routor -n "__fish_routor_needs_command" -f -a "check" -d 'Check whic
 complete -c routor -n "__fish_routor_needs_command" -f -a "chat" -d 'Send one prompt through the failover chain and print the completion'
 complete -c routor -n "__fish_routor_needs_command" -f -a "logs" -d 'Show past requests, and follow fallbacks as they happen'
 complete -c routor -n "__fish_routor_needs_command" -f -a "status" -d 'Show whether the daemon runs and how its providers are'
+complete -c routor -n "__fish_routor_needs_command" -f -a "models" -d 'Show what can be asked for'
+complete -c routor -n "__fish_routor_needs_command" -f -a "config" -d 'Make or show the configuration'
 complete -c routor -n "__fish_routor_needs_command" -f -a "stop" -d 'Stop the daemon'
 complete -c routor -n "__fish_routor_needs_command" -f -a "reload" -d 'Make the daemon read its configuration and key files again'
 complete -c routor -n "__fish_routor_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -55,13 +57,17 @@ complete -c routor -n "__fish_routor_using_subcommand serve" -s q -l quiet -d 'S
 complete -c routor -n "__fish_routor_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c routor -n "__fish_routor_using_subcommand check" -l provider -d 'Check only this provider (may be given several times)' -r
 complete -c routor -n "__fish_routor_using_subcommand check" -l format -d 'How to print the result' -r -f -a "table\t'For people'
-json\t'For scripts'"
+json\t'For scripts'
+junit\t'JUnit XML, for CI servers'
+github\t'Workflow commands, for GitHub Actions'"
+complete -c routor -n "__fish_routor_using_subcommand check" -l without -d 'Also tell which chains would still have an answer without this provider (may be given several times)' -r
 complete -c routor -n "__fish_routor_using_subcommand check" -l timeout -d 'How long a provider may take to answer [default: 5s]' -r
 complete -c routor -n "__fish_routor_using_subcommand check" -l config -d 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform\'s configuration folder]' -r -F
 complete -c routor -n "__fish_routor_using_subcommand check" -l state -d 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform\'s place]' -r -F
 complete -c routor -n "__fish_routor_using_subcommand check" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c routor -n "__fish_routor_using_subcommand check" -l live -d 'Also make one small real call to each provider, which it bills'
 complete -c routor -n "__fish_routor_using_subcommand check" -l strict -d 'Fail on warnings too'
 complete -c routor -n "__fish_routor_using_subcommand check" -l allow-missing -d 'A provider without a key is a warning, not a failure'
 complete -c routor -n "__fish_routor_using_subcommand check" -s v -l verbose -d 'Say more (-vv: everything)'
@@ -114,6 +120,50 @@ complete -c routor -n "__fish_routor_using_subcommand status" -l json -d 'Print 
 complete -c routor -n "__fish_routor_using_subcommand status" -s v -l verbose -d 'Say more (-vv: everything)'
 complete -c routor -n "__fish_routor_using_subcommand status" -s q -l quiet -d 'Say only what went wrong'
 complete -c routor -n "__fish_routor_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c routor -n "__fish_routor_using_subcommand models" -l provider -d 'Only models of this provider' -r
+complete -c routor -n "__fish_routor_using_subcommand models" -s t -l tier -d 'Only models of this tier: NANO, SIMPLE, LIGHT, STANDARD or COMPLEX' -r
+complete -c routor -n "__fish_routor_using_subcommand models" -l config -d 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform\'s configuration folder]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand models" -l state -d 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform\'s place]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand models" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c routor -n "__fish_routor_using_subcommand models" -l all -d 'Also what is known and cannot be asked for now'
+complete -c routor -n "__fish_routor_using_subcommand models" -l json -d 'Print it as JSON'
+complete -c routor -n "__fish_routor_using_subcommand models" -s v -l verbose -d 'Say more (-vv: everything)'
+complete -c routor -n "__fish_routor_using_subcommand models" -s q -l quiet -d 'Say only what went wrong'
+complete -c routor -n "__fish_routor_using_subcommand models" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -l config -d 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform\'s configuration folder]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -l state -d 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform\'s place]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -s v -l verbose -d 'Say more (-vv: everything)'
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -s q -l quiet -d 'Say only what went wrong'
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -f -a "init" -d 'Write a commented starter file, with the providers whose keys are set'
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -f -a "show" -d 'Print the effective configuration, and where each value comes from'
+complete -c routor -n "__fish_routor_using_subcommand config; and not __fish_seen_subcommand_from init show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -l config -d 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform\'s configuration folder]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -l state -d 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform\'s place]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -l force -d 'Replace a file that is there'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -l stdout -d 'Print it and write nothing'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Say more (-vv: everything)'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Say only what went wrong'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform\'s configuration folder]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from show" -l state -d 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform\'s place]' -r -F
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more (-vv: everything)'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say only what went wrong'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "init" -d 'Write a commented starter file, with the providers whose keys are set'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Print the effective configuration, and where each value comes from'
+complete -c routor -n "__fish_routor_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c routor -n "__fish_routor_using_subcommand stop" -l config -d 'The configuration file [default: $ROUTOR_CONFIG, or routor.toml in the platform\'s configuration folder]' -r -F
 complete -c routor -n "__fish_routor_using_subcommand stop" -l state -d 'The state folder; each is an independent instance [default: $ROUTOR_STATE, or the platform\'s place]' -r -F
 complete -c routor -n "__fish_routor_using_subcommand stop" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -130,11 +180,15 @@ never\t'Never'"
 complete -c routor -n "__fish_routor_using_subcommand reload" -s v -l verbose -d 'Say more (-vv: everything)'
 complete -c routor -n "__fish_routor_using_subcommand reload" -s q -l quiet -d 'Say only what went wrong'
 complete -c routor -n "__fish_routor_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "serve" -d 'Check the providers, then serve the proxy until stopped'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "check" -d 'Check which providers can be used; the exit code tells'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "chat" -d 'Send one prompt through the failover chain and print the completion'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "logs" -d 'Show past requests, and follow fallbacks as they happen'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "status" -d 'Show whether the daemon runs and how its providers are'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "stop" -d 'Stop the daemon'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "reload" -d 'Make the daemon read its configuration and key files again'
-complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status stop reload help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "serve" -d 'Check the providers, then serve the proxy until stopped'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "check" -d 'Check which providers can be used; the exit code tells'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "chat" -d 'Send one prompt through the failover chain and print the completion'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "logs" -d 'Show past requests, and follow fallbacks as they happen'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "status" -d 'Show whether the daemon runs and how its providers are'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "models" -d 'Show what can be asked for'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "config" -d 'Make or show the configuration'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "stop" -d 'Stop the daemon'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "reload" -d 'Make the daemon read its configuration and key files again'
+complete -c routor -n "__fish_routor_using_subcommand help; and not __fish_seen_subcommand_from serve check chat logs status models config stop reload help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c routor -n "__fish_routor_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "init" -d 'Write a commented starter file, with the providers whose keys are set'
+complete -c routor -n "__fish_routor_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Print the effective configuration, and where each value comes from'

@@ -68,6 +68,10 @@ pub enum Command {
     Logs(Logs),
     /// Show whether the daemon runs and how its providers are
     Status(Status),
+    /// Show what can be asked for
+    Models(Models),
+    /// Make or show the configuration
+    Config(Config),
     /// Stop the daemon
     Stop,
     /// Make the daemon read its configuration and key files again
@@ -99,7 +103,13 @@ pub struct Check {
     pub providers: Vec<String>,
     /// How to print the result
     #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: Format,
+    pub format: CheckFormat,
+    /// Also tell which chains would still have an answer without this provider (may be given several times)
+    #[arg(long, value_name = "PROVIDER")]
+    pub without: Vec<String>,
+    /// Also make one small real call to each provider, which it bills
+    #[arg(long)]
+    pub live: bool,
     /// How long a provider may take to answer [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     pub timeout: Option<Duration>,
@@ -195,6 +205,47 @@ pub struct Status {
     pub json: bool,
 }
 
+/// `routor models`.
+#[derive(Debug, ClapArgs)]
+pub struct Models {
+    /// Also what is known and cannot be asked for now
+    #[arg(long)]
+    pub all: bool,
+    /// Only models of this provider
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Only models of this tier: NANO, SIMPLE, LIGHT, STANDARD or COMPLEX
+    #[arg(short, long, value_name = "TIER", value_parser = read_tier)]
+    pub tier: Option<Tier>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `routor config`.
+#[derive(Debug, ClapArgs)]
+pub struct Config {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Write a commented starter file, with the providers whose keys are set
+    Init {
+        /// Replace a file that is there
+        #[arg(long, conflicts_with = "stdout")]
+        force: bool,
+        /// Print it and write nothing
+        #[arg(long)]
+        stdout: bool,
+    },
+    /// Print the effective configuration, and where each value comes from
+    Show,
+}
+
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -202,6 +253,19 @@ pub enum Format {
     Table,
     /// For scripts
     Json,
+}
+
+/// How the result of a check is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people
+    Table,
+    /// For scripts
+    Json,
+    /// JUnit XML, for CI servers
+    Junit,
+    /// Workflow commands, for GitHub Actions
+    Github,
 }
 
 fn read_time(text: &str) -> Result<Duration, String> {

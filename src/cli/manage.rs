@@ -93,29 +93,35 @@ async fn tell(common: &Common, command: &Command, screen: &Screen) -> Exit {
     }
 }
 
-fn misunderstood(screen: &Screen) -> Exit {
+pub fn misunderstood(screen: &Screen) -> Exit {
     screen.error("the daemon gave an answer that this version does not understand; restart it");
     Exit::No
 }
 
 async fn ask(common: &Common, command: &Command, screen: &Screen) -> Result<Line, Exit> {
+    let Some(line) = ask_quietly(common, command, screen).await? else {
+        screen.error("routor is not running; start it with `routor serve`");
+        return Err(Exit::NoDaemon);
+    };
+    Ok(line)
+}
+
+/// Asks the daemon; `None` when it does not run.
+pub async fn ask_quietly(common: &Common, command: &Command, screen: &Screen) -> Result<Option<Line>, Exit> {
     let state = prepare::state(common, screen)?;
     let failed = |problem: std::io::Error| {
         screen.error(&format!("the daemon does not answer on its socket: {problem}"));
         Exit::No
     };
-    let Some(client) = Client::find(&state).await.map_err(failed)? else {
-        screen.error("routor is not running; start it with `routor serve`");
-        return Err(Exit::NoDaemon);
-    };
+    let Some(client) = Client::find(&state).await.map_err(failed)? else { return Ok(None) };
     if let Some(mismatch) = client.mismatch().filter(|_| !matches!(command, Command::Stop)) {
         screen.error(&mismatch);
         return Err(Exit::No);
     }
     let mut connection = client.ask(command).await.map_err(failed)?;
     match connection.next().await.map_err(failed)? {
-        Some(line) => Ok(line),
-        None if matches!(command, Command::Stop) => Ok(Line::Done("stopped".to_owned())),
+        Some(line) => Ok(Some(line)),
+        None if matches!(command, Command::Stop) => Ok(Some(Line::Done("stopped".to_owned()))),
         None => Err(misunderstood(screen)),
     }
 }

@@ -4,10 +4,12 @@
 mod args;
 mod chat;
 mod check;
+mod config;
 mod explain;
 mod follow;
 mod logs;
 mod manage;
+mod models;
 mod prepare;
 mod prompt;
 mod screen;
@@ -66,6 +68,8 @@ pub fn main() -> ExitCode {
             Command::Chat(chat) => interruptible(chat::run(&args.common, &chat, &screen)).await,
             Command::Logs(logs) => interruptible(logs::run(&args.common, &logs, &screen)).await,
             Command::Status(status) => interruptible(manage::status(&args.common, &status, &screen)).await,
+            Command::Models(models) => interruptible(models::run(&args.common, &models, &screen)).await,
+            Command::Config(config) => config::run(&args.common, &config, &screen),
             Command::Stop => interruptible(manage::stop(&args.common, &screen)).await,
             Command::Reload => interruptible(manage::reload(&args.common, &screen)).await,
         }

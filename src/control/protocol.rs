@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::listing::Listing;
 use crate::journal::Record;
 
 /// Rises when an older command would misunderstand a newer daemon.
@@ -28,6 +29,8 @@ pub struct Hello {
 pub enum Command {
     /// How it is.
     Status,
+    /// What can be asked for.
+    Models,
     /// Read the configuration again.
     Reload,
     /// Stop as on SIGTERM.
@@ -42,6 +45,8 @@ pub enum Command {
 pub enum Line {
     /// To [`Command::Status`].
     Status(Box<Status>),
+    /// To [`Command::Models`].
+    Models(Box<Listing>),
     /// It was done; a text for the reader.
     Done(String),
     /// It was not done; why.

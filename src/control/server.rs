@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::socket_name;
+use super::listing::Listing;
 use super::protocol::{Command, CoolingModel, Hello, Line, PROTOCOL, ProviderLine, Status};
 use crate::engine::{Engine, Fleet};
 use crate::failover::View;
@@ -171,6 +172,10 @@ impl Desk {
         tokio::time::timeout(PATIENCE, reader.read_line(&mut text)).await??;
         match serde_json::from_str::<Command>(&text) {
             Ok(Command::Status) => say(&mut writer, &Line::Status(Box::new(self.status()))).await,
+            Ok(Command::Models) => {
+                let listing = Listing::of(&self.engine.fleet(), Instant::now());
+                say(&mut writer, &Line::Models(Box::new(listing))).await
+            }
             Ok(Command::Reload) => self.order(&mut writer, Order::Reload).await,
             Ok(Command::Stop) => self.order(&mut writer, Order::Stop).await,
             Ok(Command::Events) => tokio::select! {

@@ -1,20 +1,23 @@
 //! `routor check`: the start-up validation alone, for people and pipelines.
 
+mod formats;
+mod live;
+mod report;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use serde::Serialize;
 
-use super::args::{Check, Common, Format};
+use super::args::{Check, CheckFormat, Common};
 use super::screen::{Screen, Unprinted};
 use super::{Exit, prepare, table};
 use crate::catalog::Tier;
 use crate::config::{Provider, Settings};
 use crate::engine::{Engine, Fleet};
-use crate::journal::{Journal, Limits, millis};
-use crate::routing::Found;
+use crate::journal::{Journal, Limits};
 use crate::upstream::{Checked, Standing};
+use report::Report;
 
 /// What to do when there is nothing to work with.
 pub const NOTHING: &str = "no provider is configured: set a key variable such as OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, \
@@ -29,6 +32,11 @@ pub async fn run(common: &Common, args: &Check, screen: &Screen) -> Exit {
 
 async fn check(common: &Common, args: &Check, screen: &Screen) -> Result<Exit, Exit> {
     let mut settings = prepare::settings(common, None, screen)?;
+    let missing = args.without.iter().find(|name| !settings.providers.iter().any(|provider| provider.name == **name));
+    if let Some(name) = missing {
+        screen.error(&not_configured(name, &settings));
+        return Err(Exit::Usage);
+    }
     keep_named(&mut settings, &args.providers, screen)?;
     if let Some(timeout) = args.timeout {
         settings.validation.timeout = timeout;
@@ -51,16 +59,24 @@ async fn check(common: &Common, args: &Check, screen: &Screen) -> Result<Exit, E
         screen.error(NOTHING);
         return Err(Exit::Usage);
     }
-    let warnings = warnings(&fleet);
-    let ok = is_ok(&results, &warnings, args) && fleet.pool_size() > 0;
+    let live = if args.live { live::ask_all(&engine).await } else { HashMap::new() };
+    let mut warnings = warnings(&fleet);
+    let without = report::without(&fleet, &args.without);
+    warnings.extend(without.iter().flat_map(report::Without::warnings));
+    let usable = without.iter().all(report::Without::is_usable) && live.values().all(live::Answer::is_good);
+    let ok = is_ok(&results, &warnings, args) && fleet.pool_size() > 0 && usable;
+    let report = Report::new(&fleet, &results, ok, &warnings, without, &live, args.allow_missing);
     let printed = match args.format {
-        Format::Json => print_json(&fleet, &results, ok, screen),
-        Format::Table => print_table(&fleet, &results, screen),
+        CheckFormat::Json => formats::json(&report, screen),
+        CheckFormat::Table => formats::table(&fleet, &results, &report, screen),
+        CheckFormat::Junit => formats::junit(&report, screen),
+        CheckFormat::Github => formats::github(&report, screen),
     };
     match printed {
         Ok(()) | Err(Unprinted::Closed) => {}
         Err(Unprinted::Failed(problem)) => return Err(refused(format!("the result cannot be printed: {problem}"))),
     }
+    screen.note(&report.looked_at());
     warnings.iter().for_each(|warning| screen.warn(warning));
     advise(&results, screen);
     Ok(if ok { Exit::Done } else { Exit::No })
@@ -70,13 +86,7 @@ async fn check(common: &Common, args: &Check, screen: &Screen) -> Result<Exit, E
 fn keep_named(settings: &mut Settings, names: &[String], screen: &Screen) -> Result<(), Exit> {
     for name in names {
         if !settings.providers.iter().any(|provider| provider.name == *name) {
-            let builtin = crate::catalog::builtin().provider(name);
-            let hint = match builtin {
-                Some(builtin) if !builtin.key_env.is_empty() => format!("{name} is not configured: set {}", builtin.key_env.join(" or ")),
-                Some(_) => format!("{name} is not configured: add [providers.{name}] to the configuration"),
-                None => no_such_provider(name, settings),
-            };
-            screen.error(&hint);
+            screen.error(&not_configured(name, settings));
             return Err(Exit::Usage);
         }
     }
@@ -85,6 +95,15 @@ fn keep_named(settings: &mut Settings, names: &[String], screen: &Screen) -> Res
         settings.providers.iter_mut().for_each(|provider| provider.optional = false);
     }
     Ok(())
+}
+
+/// What to do about a provider that was named and is not configured.
+fn not_configured(name: &str, settings: &Settings) -> String {
+    match crate::catalog::builtin().provider(name) {
+        Some(builtin) if !builtin.key_env.is_empty() => format!("{name} is not configured: set {}", builtin.key_env.join(" or ")),
+        Some(_) => format!("{name} is not configured: add [providers.{name}] to the configuration"),
+        None => no_such_provider(name, settings),
+    }
 }
 
 fn no_such_provider(name: &str, settings: &Settings) -> String {
@@ -140,7 +159,7 @@ pub fn warnings(fleet: &Fleet) -> Vec<String> {
     if fleet.pool_size() == 0 {
         return warnings;
     }
-    for alias in alias_rows(fleet).iter().filter(|alias| !alias.usable) {
+    for alias in report::alias_rows(fleet).iter().filter(|alias| !alias.usable) {
         let name = crate::redact::printable(&alias.name, 100);
         warnings.push(format!("no model of `{name}` is in the pool on this machine, where it must stay: requests for it are refused"));
     }
@@ -169,122 +188,17 @@ pub fn warnings(fleet: &Fleet) -> Vec<String> {
     warnings
 }
 
-fn is_ok(results: &[(&Provider, Checked)], warnings: &[String], args: &Check) -> bool {
-    let usable = |checked: &Checked| match checked.standing {
-        Standing::Ok => true,
-        Standing::Unverified => true,
-        Standing::NoKey => args.allow_missing,
+/// Whether a provider of this standing is no reason to fail.
+fn is_usable(standing: Standing, allow_missing: bool) -> bool {
+    match standing {
+        Standing::Ok | Standing::Unverified => true,
+        Standing::NoKey => allow_missing,
         Standing::Rejected | Standing::Unreachable | Standing::NoCredit => false,
-    };
-    results.iter().all(|(_, checked)| usable(checked)) && (!args.strict || warnings.is_empty())
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    ok: bool,
-    providers: Vec<ProviderRow<'a>>,
-    chains: Vec<ChainRow>,
-}
-
-#[derive(Serialize)]
-struct ProviderRow<'a> {
-    provider: &'a str,
-    result: Standing,
-    status: Option<u16>,
-    ms: u64,
-    key_env: Option<&'a str>,
-    models: Option<usize>,
-    detail: &'a str,
-    base_url: &'a str,
-}
-
-#[derive(Serialize)]
-struct ChainRow {
-    name: String,
-    candidates: Vec<String>,
-    usable: bool,
-    borrowed_from: Option<Tier>,
-    largest_window: Option<u64>,
-    /// Nothing of it leaves this machine.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    local_only: bool,
-}
-
-fn print_json(fleet: &Fleet, results: &[(&Provider, Checked)], ok: bool, screen: &Screen) -> Result<(), Unprinted> {
-    let providers = results.iter().map(|(provider, checked)| ProviderRow {
-        provider: &provider.name,
-        result: checked.standing,
-        status: checked.status,
-        ms: millis(checked.took),
-        key_env: provider.key_source.as_deref(),
-        models: checked.models.as_ref().map(Vec::len),
-        detail: &checked.detail,
-        base_url: provider.endpoint.as_str(),
-    });
-    let chains = Tier::ALL.map(|tier| chain_row(fleet, tier)).into_iter().chain(alias_rows(fleet)).collect();
-    let report = Report { ok, providers: providers.collect(), chains };
-    screen.line(&serde_json::to_string(&report).unwrap_or_default())
-}
-
-fn chain_row(fleet: &Fleet, tier: Tier) -> ChainRow {
-    let chain = fleet.table.tier(tier);
-    let candidates: Vec<_> = chain.chain.iter().filter_map(|id| fleet.candidate(*id)).collect();
-    ChainRow {
-        name: tier.name().to_owned(),
-        local_only: false,
-        usable: !candidates.is_empty(),
-        borrowed_from: chain.borrowed_from,
-        largest_window: candidates.iter().filter_map(|candidate| candidate.facts.context_window).max(),
-        candidates: candidates.iter().map(|candidate| candidate.label.to_string()).collect(),
     }
 }
 
-/// The aliases that keep requests on this machine, with what serves them:
-/// only models at loopback addresses are ever among it.
-fn alias_rows(fleet: &Fleet) -> Vec<ChainRow> {
-    let local = fleet.settings.aliases.iter().filter(|alias| alias.local_only);
-    let row = |alias: &crate::config::Alias| {
-        let ids = match fleet.table.find(Some(&alias.name)).map(|(found, _)| found) {
-            Some(Found::Model(ids) | Found::List(ids)) => ids,
-            Some(Found::Tier(tier)) => fleet.table.tier(tier).chain.clone(),
-            Some(Found::Auto | Found::Unlisted(_)) | None => {
-                Tier::ALL.into_iter().flat_map(|tier| fleet.table.tier(tier).chain.clone()).collect()
-            }
-        };
-        let mut candidates: Vec<_> =
-            ids.iter().filter_map(|id| fleet.candidate(*id)).filter(|candidate| candidate.in_pool && candidate.loopback).collect();
-        candidates.dedup_by_key(|candidate| candidate.label.clone());
-        ChainRow {
-            name: alias.name.clone(),
-            usable: !candidates.is_empty(),
-            borrowed_from: None,
-            largest_window: candidates.iter().filter_map(|candidate| candidate.facts.context_window).max(),
-            candidates: candidates.iter().map(|candidate| candidate.label.to_string()).collect(),
-            local_only: true,
-        }
-    };
-    local.map(row).collect()
-}
-
-fn print_table(fleet: &Fleet, results: &[(&Provider, Checked)], screen: &Screen) -> Result<(), Unprinted> {
-    let providers = table::of_providers(results.iter().map(|(provider, checked)| (*provider, checked)), screen.out_colour());
-    screen.line(&providers.to_string())?;
-    if fleet.pool_size() == 0 {
-        return Ok(());
-    }
-    let mut chains = table::new(&["tier", "models", "first", "largest window"], screen.out_colour());
-    for tier in Tier::ALL {
-        let row = chain_row(fleet, tier);
-        let first: Vec<&str> = row.candidates.iter().take(3).map(String::as_str).collect();
-        let window = row.largest_window.map_or(String::new(), |window| window.to_string());
-        chains.add_row([tier.name().to_owned(), row.candidates.len().to_string(), first.join(" → "), window]);
-    }
-    screen.line(&format!("\n{chains}"))?;
-    for alias in alias_rows(fleet).iter().filter(|alias| alias.usable) {
-        let name = crate::redact::printable(&alias.name, 100);
-        screen.line(&format!("`{name}` stays on this machine: {}", alias.candidates.join(", ")))?;
-    }
-    Ok(())
+fn is_ok(results: &[(&Provider, Checked)], warnings: &[String], args: &Check) -> bool {
+    results.iter().all(|(_, checked)| is_usable(checked.standing, args.allow_missing)) && (!args.strict || warnings.is_empty())
 }
 
 /// What brings back what is missing.
