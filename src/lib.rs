@@ -27,8 +27,8 @@ pub mod health;
 pub mod routing;
 pub mod redact;
 // Floor 2, doors: one outside thing each.
-pub mod paths;
 pub mod system;
+pub mod paths;
 pub mod journal;
 pub mod metrics;
 pub mod upstream;

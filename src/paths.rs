@@ -154,6 +154,22 @@ impl State {
         Self { folder }
     }
 
+    /// The folder of another user in which root would make this one, which that
+    /// user then could not enter: `sudo` keeps the home folder of the caller.
+    pub fn in_the_home_of_another(&self) -> Option<PathBuf> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            if crate::system::user() != 0 || self.folder.exists() {
+                return None;
+            }
+            let parent = self.folder.ancestors().skip(1).find(|parent| parent.exists())?;
+            fs::metadata(parent).is_ok_and(|about| about.uid() != 0).then(|| parent.to_owned())
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
     /// Makes the folder, so that only the user can enter it.
     pub fn make(&self) -> Result<(), StateError> {
         /// `sun_path` of Linux and of macOS, less the closing zero.
@@ -167,8 +183,7 @@ impl State {
         {
             use std::os::unix::fs::{MetadataExt, PermissionsExt};
             let about = fs::metadata(&self.folder).map_err(unusable)?;
-            let own = fs::metadata("/proc/self").map(|about| about.uid()).ok();
-            if own.is_some_and(|own| own != about.uid()) {
+            if crate::system::user() != about.uid() {
                 return Err(StateError::Foreign(self.folder.clone()));
             }
             if about.permissions().mode() & 0o077 != 0 {

@@ -96,7 +96,12 @@ impl Reader {
     fn find_end(&mut self) -> Option<usize> {
         loop {
             let rest = self.buffer.get(self.searched..)?;
-            let at = self.searched + memchr2(b'\n', b'\r', rest)?;
+            let Some(found) = memchr2(b'\n', b'\r', rest) else {
+                // A long line that comes in small parts is not searched anew for each of them.
+                self.searched = self.buffer.len();
+                return None;
+            };
+            let at = self.searched + found;
             let after = match (self.buffer.get(at), self.buffer.get(at + 1)) {
                 (Some(b'\r'), Some(b'\n')) => at + 2,
                 // The LF that belongs to this CR may still be on its way.

@@ -27,6 +27,17 @@ pub fn raise_open_files() -> Option<u64> {
     None
 }
 
+/// A runtime on the calling thread. Its one thread for blocking work is started
+/// at once and kept: a machine that has no more threads to give then makes work
+/// wait, and does not make a request fail.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    /// Longer than any process runs.
+    const KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(KEPT).build()?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
+}
+
 /// How many clients may be connected when so many files may be open: each may
 /// need a connection to a provider as well.
 pub fn connections_for(open_files: Option<u64>) -> usize {

@@ -48,15 +48,12 @@ fn print(status: &Status, screen: &Screen) -> Result<(), Unprinted> {
     for provider in status.providers.iter().filter(|provider| provider.in_pool || !provider.optional) {
         let cooling: Vec<String> =
             provider.cooling.iter().map(|model| format!("{} {}s", model.model, model.cooling_ms.div_ceil(1000))).collect();
+        let mut detail = printable(&provider.detail, 200);
+        if let Some(proxy) = &provider.proxy {
+            detail.push_str(&format!("{}through the proxy {proxy}", if detail.is_empty() { "" } else { "; " }));
+        }
         let in_pool = if provider.in_pool { "yes" } else { "no" };
-        rows.add_row([
-            provider.provider.as_str(),
-            in_pool,
-            &provider.validation,
-            &provider.base_url,
-            &cooling.join(", "),
-            &printable(&provider.detail, 200),
-        ]);
+        rows.add_row([provider.provider.as_str(), in_pool, &provider.validation, &provider.base_url, &cooling.join(", "), &detail]);
     }
     screen.line(&rows.to_string())?;
     for provider in status.providers.iter().filter(|provider| !provider.in_pool && provider.validation != "unreachable") {

@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     let args = parse();
     let screen = screen::Screen::new(&args.common);
     crate::upstream::install_crypto();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match crate::system::runtime() {
         Ok(runtime) => runtime,
         Err(problem) => {
             screen.error(&format!("the system refuses to start a runtime: {problem}"));
@@ -91,8 +91,14 @@ fn parse() -> Args {
         (_, true) => clap::ColorChoice::Always,
         _ => clap::ColorChoice::Auto,
     };
-    let matches = Args::command().color(colour).get_matches();
-    Args::from_arg_matches(&matches).unwrap_or_else(|problem| problem.exit())
+    let read = Args::command().color(colour).try_get_matches().and_then(|matches| Args::from_arg_matches(&matches));
+    read.unwrap_or_else(|problem| {
+        let exit = match problem.print() {
+            Err(unprinted) if unprinted.kind() != std::io::ErrorKind::BrokenPipe => 1,
+            _ => problem.exit_code(),
+        };
+        std::process::exit(exit)
+    })
 }
 
 /// Ends a command on Ctrl-C, with everything it holds dropped in order.

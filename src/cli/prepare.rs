@@ -61,7 +61,11 @@ pub fn show(read: Result<Settings, Problems>, screen: &Screen) -> Result<Setting
 
 /// The state folder, made.
 pub fn state(common: &Common, screen: &Screen) -> Result<State, Exit> {
-    let made = State::locate(common.state.as_deref()).and_then(|state| state.make().map(|()| state));
+    let located = State::locate(common.state.as_deref());
+    if let Some(folder) = located.as_ref().ok().and_then(State::in_the_home_of_another) {
+        screen.warn(&format!("{} belongs to another user, who will not be able to use what root makes in it", folder.display()));
+    }
+    let made = located.and_then(|state| state.make().map(|()| state));
     made.map_err(|problem| {
         screen.error(&problem.to_string());
         Exit::Usage

@@ -60,7 +60,11 @@ impl Client {
             let mut reader = BufReader::with_capacity(1, (&stream).take(LONGEST_LINE));
             tokio::time::timeout(PATIENCE, read_line(&mut reader)).await??
         };
-        Ok(hello.map(|hello| Self { hello, stream }))
+        let Some(hello) = hello else {
+            let text = "it closed the connection without a word; it has too many clients, or is stopping";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+        };
+        Ok(Some(Self { hello, stream }))
     }
 
     /// Why this command and that daemon do not understand each other, if so.

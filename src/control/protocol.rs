@@ -91,6 +91,9 @@ pub struct ProviderLine {
     pub provider: String,
     /// Where it is.
     pub base_url: String,
+    /// The proxy that it is reached through, from the environment.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// A server that nobody named: its absence is no news.
     pub optional: bool,
     /// Whether it is in the pool.

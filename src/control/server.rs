@@ -12,13 +12,14 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client::socket_name;
+use super::client::{Client, socket_name};
 use super::listing::Listing;
 use super::protocol::{Command, CoolingModel, Hello, Line, PROTOCOL, ProviderLine, Status};
 use crate::engine::{Engine, Fleet};
 use crate::failover::View;
 use crate::journal::millis;
 use crate::paths::State;
+use crate::upstream::proxy_for;
 
 /// A client says what it wants within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,7 +67,9 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = closing.cancelled() => break,
             _ = look.tick() => {
-                if let Some(anew) = remade(&state) {
+                if let Some(anew) = remade(&state).await {
+                    // The old one would remove the new one's file when it goes.
+                    listener.do_not_reclaim_name_on_drop();
                     listener = anew;
                 }
                 continue;
@@ -94,10 +97,13 @@ pub async fn serve(
 
 /// The socket made anew when something has removed its file, as cleaners of
 /// temporary folders do: nobody could find the daemon any more.
-fn remade(state: &State) -> Option<Listener> {
+async fn remade(state: &State) -> Option<Listener> {
     #[cfg(unix)]
     if std::fs::symlink_metadata(state.socket()).is_err_and(|problem| problem.kind() == io::ErrorKind::NotFound) {
-        let made = state.make().map_err(io::Error::other).and_then(|()| bind(state));
+        let made = match state.make() {
+            Ok(()) => bind(state).await,
+            Err(problem) => Err(io::Error::other(problem)),
+        };
         return match made {
             Ok(listener) => {
                 tracing::info!("the local socket had been removed; it is there again");
@@ -123,14 +129,21 @@ fn is_the_users(stream: &Stream) -> bool {
 }
 
 /// Makes the socket. The caller holds the instance lock, so a socket that is
-/// there is a dead one's; what is not a socket is left alone.
-pub fn bind(state: &State) -> io::Result<Listener> {
+/// there is a dead one's, unless somebody removed the lock: one that answers is
+/// never displaced. What is not a socket is left alone.
+pub async fn bind(state: &State) -> io::Result<Listener> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
         let path = state.socket();
         match std::fs::symlink_metadata(&path) {
-            Ok(about) if about.file_type().is_socket() => std::fs::remove_file(&path)?,
+            Ok(about) if about.file_type().is_socket() => {
+                if let Some(live) = Client::find(state).await.ok().flatten() {
+                    let text = format!("routor already runs here (pid {}), though its lock file is gone", live.hello.pid);
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+                }
+                std::fs::remove_file(&path)?;
+            }
             Ok(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::AlreadyExists,
@@ -251,6 +264,7 @@ fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLi
     Some(ProviderLine {
         provider: provider.name.clone(),
         base_url: provider.endpoint.as_str().to_owned(),
+        proxy: provider.endpoint.as_str().parse().ok().and_then(|target| proxy_for(&target, provider.endpoint.is_loopback())),
         optional: provider.optional,
         in_pool: checked.standing.in_pool() && !state.is_out(),
         validation: checked.standing.name().to_owned(),

@@ -88,7 +88,8 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     keep_memory_private();
     let mut signals = Signals::new().map_err(|problem| StartError::System(format!("signals cannot be received: {problem}")))?;
     let bound = bind(&plan)?;
-    let socket = control::bind(&plan.state).map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
+    let socket =
+        control::bind(&plan.state).await.map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
     let metrics = Arc::new(Metrics::new().map_err(|problem| StartError::System(problem.to_string()))?);
     let journal = start_journal(&plan, &metrics)?;
     let engine = Engine::new(plan.settings.clone(), journal).map_err(|problem| StartError::System(problem.to_string()))?;

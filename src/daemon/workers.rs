@@ -27,7 +27,7 @@ impl Workers {
         let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
         for number in 0..count {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
+            let runtime = crate::system::runtime().map_err(system)?;
             let (gateway, listeners) = (Gateway::new(engine, shared), listeners.try_clone().map_err(system)?);
             let (alive, engine) = (alive.clone(), Arc::clone(engine));
             let work = move || {

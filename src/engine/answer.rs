@@ -195,6 +195,9 @@ impl Run<'_> {
         ticket.failed(failure.class, after, self.fleet.policy(), Instant::now(), self.engine.uptime());
         match failure.class {
             Class::ModelGone => tracing::warn!("{} is not there: {}; it is left out for 10 min", candidate.label, failure.detail),
+            class if failure.loud && self.fleet.provider(candidate.provider).is_some_and(|(_, state)| state.warns_first()) => {
+                tracing::warn!("{}: {class} ({}); it is not trusted, and the next model is tried", candidate.label, failure.detail);
+            }
             class => tracing::debug!("{}: {class} ({})", candidate.label, failure.detail),
         }
         draft.concluded(|attempt| {
@@ -211,7 +214,7 @@ impl Run<'_> {
             _ => progress.others_failed = true,
         }
         if after.out {
-            self.engine.key_refused(self.fleet, candidate);
+            self.engine.key_refused(self.fleet, candidate, &failure.detail);
         }
     }
 

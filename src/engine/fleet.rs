@@ -21,6 +21,8 @@ pub struct ProviderState {
     /// Its key was refused by a request, and is being looked at.
     out: AtomicBool,
     checked: Mutex<Option<(Checked, String)>>,
+    /// What is wrong with it was said, and it has not answered since.
+    warned: AtomicBool,
 }
 
 /// The state of one model, shared likewise.
@@ -58,6 +60,11 @@ impl ProviderState {
     /// Whether its key was refused by a request and has not been cleared.
     pub fn is_out(&self) -> bool {
         self.out.load(Ordering::Acquire)
+    }
+
+    /// Whether a warning about it would be the first since its last answer; the next one is not.
+    pub(super) fn warns_first(&self) -> bool {
+        !self.warned.swap(true, Ordering::Relaxed)
     }
 
     /// Takes it out or lets it back in; returns what it was before.
@@ -344,6 +351,9 @@ impl Report {
     /// The answer came to its end.
     pub fn good(&self, uptime: Duration, took: Took) {
         lock(&self.provider.window).record(uptime, true, Some(took));
+        if self.provider.warned.load(Ordering::Relaxed) {
+            self.provider.warned.store(false, Ordering::Relaxed);
+        }
         lock(&self.model.breaker).succeeded(self.model_pass);
         lock(&self.provider.breaker).succeeded(self.provider_pass);
     }

@@ -132,13 +132,13 @@ impl Engine {
     /// A provider refused its key in the middle of work: it is out, and asked
     /// once in the background whether the key is really bad. A request that
     /// began before a reload says nothing about a key that came with it.
-    pub(super) fn key_refused(self: &Arc<Self>, fleet: &Arc<Fleet>, candidate: &Candidate) {
+    pub(super) fn key_refused(self: &Arc<Self>, fleet: &Arc<Fleet>, candidate: &Candidate, detail: &str) {
         let Some((provider, state)) = fleet.provider(candidate.provider) else { return };
         if !self.still_uses(provider) || state.set_out(true) {
             return;
         }
         let source = provider.key_source.as_deref().unwrap_or("its key");
-        tracing::warn!("{} refused its key ({source}); it gets no requests until the key has been checked", provider.name);
+        tracing::warn!("{} refused its key ({source}: {detail}); it gets no requests until the key has been checked", provider.name);
         let (engine, provider, state, label) = (Arc::clone(self), provider.clone(), Arc::clone(state), Arc::clone(&candidate.label));
         let patience = fleet.settings.validation.timeout;
         self.tasks.spawn(async move {

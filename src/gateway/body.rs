@@ -3,19 +3,20 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout_at};
 
 use super::capacity::Room;
-use super::connection::Busy;
+use super::connection::{Busy, Clocks};
 use super::error::ApiError;
 use super::events::Events;
-use super::guards;
+use super::guards::{self, Visit};
 use crate::engine::Relay;
 
 /// What goes out.
@@ -97,11 +98,11 @@ impl Body for Out {
 
 /// The body of a request whose head says that it is JSON. Of any other, the
 /// body is read and thrown away behind the answer.
-pub(super) fn checked(headers: &HeaderMap, body: Incoming) -> Result<Incoming, ApiError> {
-    match guards::check_content(headers) {
+pub(super) fn checked(visit: Visit<'_>, body: Incoming) -> Result<Incoming, ApiError> {
+    match guards::check_content(visit.headers) {
         Ok(()) => Ok(body),
         Err(error) => {
-            discard(body);
+            discard(body, visit.clocks);
             Err(error)
         }
     }
@@ -109,10 +110,13 @@ pub(super) fn checked(headers: &HeaderMap, body: Incoming) -> Result<Incoming, A
 
 /// Reads on, within bounds, what nobody wants: a client that is still sending
 /// when its connection closes never sees the answer that says why.
-fn discard(mut body: Incoming) {
+fn discard(mut body: Incoming, clocks: &Arc<Clocks>) {
     const MOST: usize = 256 << 20;
     const PATIENCE: Duration = Duration::from_secs(5);
+    // What is still to come belongs to this request, and is not the head of the next one.
+    let busy = clocks.busy();
     tokio::spawn(async move {
+        let _busy = busy;
         let reading = async {
             let mut seen = 0;
             while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -130,7 +134,7 @@ fn discard(mut body: Incoming) {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Reads a request's body whole, up to `most` bytes, as far as there is room.
-pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room) -> Result<Bytes, ApiError> {
+pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
     let too_large = || {
         let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
         ApiError::new(
@@ -141,7 +145,7 @@ pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room) -> Resu
     };
     let expected = body.size_hint().lower();
     if expected > most {
-        discard(body);
+        discard(body, clocks);
         return Err(too_large());
     }
     let deadline = Instant::now() + PATIENCE;
@@ -169,11 +173,11 @@ pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room) -> Resu
         let Ok(bytes) = frame.into_data() else { continue };
         let have = joined.len() + collected.as_ref().map_or(0, Bytes::len);
         if (have + bytes.len()) as u64 > most {
-            discard(body);
+            discard(body, clocks);
             return Err(too_large());
         }
         if let Err(overloaded) = room.for_bytes(have + bytes.len()) {
-            discard(body);
+            discard(body, clocks);
             return Err(overloaded);
         }
         // Most bodies arrive in one piece, which is then used as it is.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::body::{self, Out};
 use super::error::ApiError;
-use super::guards;
+use super::guards::{self, Visit};
 use super::reply::into_response;
 use super::server::Gateway;
 use crate::config::Server;
@@ -22,16 +21,16 @@ use crate::wire::parse;
 pub(super) async fn complete(
     gateway: &Gateway,
     server: &Server,
-    headers: &HeaderMap,
+    visit: Visit<'_>,
     body: Incoming,
     id: String,
 ) -> Result<Response<Out>, ApiError> {
-    let hops = guards::hops(headers, &gateway.engine.id)?;
+    let hops = guards::hops(visit.headers, &gateway.engine.id)?;
     let mut room = gateway.shared.capacity.room();
-    let bytes = body::read(body, server.max_body, &mut room).await?;
+    let bytes = body::read(body, server.max_body, &mut room, visit.clocks).await?;
     let mut draft = Draft::open(gateway.engine.journal(), id);
     #[cfg(debug_assertions)]
-    super::hooks::in_handler(headers);
+    super::hooks::in_handler(visit.headers);
     let ask = match parse(bytes) {
         Ok(ask) => ask,
         Err(fault) => {
@@ -39,7 +38,7 @@ pub(super) async fn complete(
             return Err(fault.into());
         }
     };
-    let call = Call { ask, caller: Caller::new(headers, hops), draft };
+    let call = Call { ask, caller: Caller::new(visit.headers, hops), draft };
     let stopping = gateway.engine.stopping.clone();
     let answer = Arc::clone(&gateway.engine);
     tokio::select! {

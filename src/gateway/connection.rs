@@ -5,8 +5,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::head::{Fault, HeadScan};
 
 /// A head must be whole this long after its first byte.
 const HEAD: Duration = Duration::from_secs(30);
@@ -33,6 +35,10 @@ pub(super) struct Clocks {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
+    /// Requests that have begun.
+    requests: AtomicU64,
+    /// What is wrong with the head of the next one.
+    fault: Mutex<Option<Fault>>,
 }
 
 impl Clocks {
@@ -44,6 +50,8 @@ impl Clocks {
             head_since: off(),
             idle_since: AtomicU64::new(1),
             stalled_since: off(),
+            requests: off(),
+            fault: Mutex::new(None),
         })
     }
 
@@ -54,9 +62,15 @@ impl Clocks {
     /// A request has arrived; it is being answered until the guard goes.
     pub fn busy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         self.idle_since.store(0, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// What is wrong with the head of the request that has just arrived.
+    pub fn take_fault(&self) -> Option<Fault> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether one of the clocks has run out.
@@ -104,11 +118,18 @@ pub(super) struct Io {
 }
 
 /// A socket that can be looked at while another reads it.
-struct Socket(Arc<TcpStream>);
+struct Socket {
+    stream: Arc<TcpStream>,
+    clocks: Arc<Clocks>,
+    scan: HeadScan,
+    /// The request whose head is looked at, by its number.
+    scanned: u64,
+}
 
 impl Io {
     pub fn new(stream: Arc<TcpStream>, clocks: Arc<Clocks>) -> Self {
-        Self { io: TokioIo::new(Socket(stream)), clocks }
+        let socket = Socket { stream, clocks: Arc::clone(&clocks), scan: HeadScan::default(), scanned: 0 };
+        Self { io: TokioIo::new(socket), clocks }
     }
 
     fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -133,11 +154,15 @@ pub(super) fn left(stream: &TcpStream, clocks: &Clocks, cx: &mut Context<'_>) ->
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(buf) {
-                Ok(_) => return Poll::Ready(Ok(())),
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(buf) {
+                Ok(_) => {
+                    self.look(buf.filled().get(before..).unwrap_or_default());
+                    return Poll::Ready(Ok(()));
+                }
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
                 Err(problem) => return Poll::Ready(Err(problem)),
             }
@@ -146,10 +171,25 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
+    /// Looks at bytes that belong to a head: those that come while no request
+    /// is being answered.
+    fn look(&mut self, bytes: &[u8]) {
+        if self.clocks.busy.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let requests = self.clocks.requests.load(Ordering::Relaxed);
+        if requests != self.scanned {
+            (self.scan, self.scanned) = (HeadScan::default(), requests);
+        }
+        if let Some(fault) = self.scan.feed(bytes) {
+            *self.clocks.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        }
+    }
+
     fn poll_send(&self, cx: &mut Context<'_>, send: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match send(&self.0) {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match send(&self.stream) {
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
             }
@@ -175,7 +215,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match socket2::SockRef::from(self.0.as_ref()).shutdown(std::net::Shutdown::Write) {
+        match socket2::SockRef::from(self.stream.as_ref()).shutdown(std::net::Shutdown::Write) {
             Err(problem) if problem.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(problem)),
             _ => Poll::Ready(Ok(())),
         }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{self, Out};
 use super::error::{ApiError, json_response};
+use super::guards::Visit;
 use super::server::Gateway;
 use crate::config::Server;
 use crate::wire::{Ask, Fault, parse};
@@ -18,9 +19,9 @@ use crate::wire::{Ask, Fault, parse};
 const SAME: [&str; 4] = ["tools", "response_format", "max_tokens", "max_completion_tokens"];
 
 /// Answers with the decision.
-pub(super) async fn explain(gateway: &Gateway, server: &Server, body: Incoming) -> Result<Response<Out>, ApiError> {
+pub(super) async fn explain(gateway: &Gateway, server: &Server, visit: Visit<'_>, body: Incoming) -> Result<Response<Out>, ApiError> {
     let mut room = gateway.shared.capacity.room();
-    let bytes = body::read(body, server.max_body, &mut room).await?;
+    let bytes = body::read(body, server.max_body, &mut room, visit.clocks).await?;
     let (engine, ask) = (Arc::clone(&gateway.engine), ask(&bytes)?);
     let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the decision could not be made");
     let explanation = tokio::task::spawn_blocking(move || engine.explain(&ask)).await.map_err(failed)??;

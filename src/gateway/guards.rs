@@ -3,11 +3,13 @@
 //! else points at this machine.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::{Method, StatusCode};
 use subtle::ConstantTimeEq;
 
+use super::connection::Clocks;
 use super::error::ApiError;
 use crate::config::{Key, Server};
 use crate::upstream::HOPS;
@@ -20,6 +22,8 @@ pub(super) struct Visit<'a> {
     pub headers: &'a HeaderMap,
     /// The address that the connection came in on.
     pub local: IpAddr,
+    /// The connection's clocks.
+    pub clocks: &'a Arc<Clocks>,
 }
 
 /// The browser origin to answer with CORS headers, when one of the allowed
@@ -175,7 +179,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let visit = Visit { method: &method, path, headers: &map, local: "127.0.0.1".parse().unwrap() };
+        let visit = Visit { method: &method, path, headers: &map, local: "127.0.0.1".parse().unwrap(), clocks: &Clocks::new() };
         admit(visit, &server).is_ok()
     }
 

@@ -10,6 +10,7 @@ mod debug;
 mod error;
 mod events;
 mod guards;
+mod head;
 #[cfg(debug_assertions)]
 mod hooks;
 mod models;

@@ -1,14 +1,18 @@
 //! Which request goes where.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderValue, VARY};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderMap, HeaderValue, VARY,
+};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
 use super::body::{self, Out};
+use super::connection::Clocks;
 use super::error::{ApiError, json_response};
 use super::guards::{self, Visit};
 use super::server::Gateway;
@@ -46,16 +50,19 @@ const NOT_YET: [&str; 12] = [
 ];
 
 /// Answers one request. Nothing is read of it before the guards have passed it.
-pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local: IpAddr) -> Response<Out> {
+pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local: IpAddr, clocks: &Arc<Clocks>) -> Response<Out> {
     let (head, body) = request.into_parts();
     #[cfg(debug_assertions)]
     let panics_at = super::hooks::in_stream(&head.headers);
     let id = request_id(&head.headers);
     let fleet = gateway.engine.fleet();
     let server = &fleet.settings.server;
-    let visit = Visit { method: &head.method, path: head.uri.path(), headers: &head.headers, local };
+    let visit = Visit { method: &head.method, path: head.uri.path(), headers: &head.headers, local, clocks };
     let mut origin = None;
-    let admitted = if head.uri.authority().is_some() {
+    let fault = clocks.take_fault();
+    let admitted = if let Some(fault) = fault {
+        Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", fault.text()))
+    } else if head.uri.authority().is_some() {
         Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "invalid_request_error",
@@ -80,6 +87,9 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
         error.into_response()
     });
     finish(response.headers_mut(), &id, origin.as_deref());
+    if fault.is_some() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     #[cfg(debug_assertions)]
     {
         response.body_mut().panics_at = panics_at;
@@ -107,12 +117,12 @@ async fn route(
     }
     match visit.path {
         "/v1/chat/completions" if visit.method == Method::POST => {
-            let body = body::checked(visit.headers, body)?;
-            chat::complete(gateway, server, visit.headers, body, id.to_owned()).await
+            let body = body::checked(visit, body)?;
+            chat::complete(gateway, server, visit, body, id.to_owned()).await
         }
         "/v1/routing/debug" if visit.method == Method::POST => {
-            let body = body::checked(visit.headers, body)?;
-            debug::explain(gateway, server, body).await
+            let body = body::checked(visit, body)?;
+            debug::explain(gateway, server, visit, body).await
         }
         "/metrics" if get => Ok(api::metrics(gateway, fleet)),
         "/api/providers" if get => Ok(api::providers(gateway, fleet)),

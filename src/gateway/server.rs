@@ -184,9 +184,9 @@ impl Gateway {
         let gateway = Arc::clone(&self);
         let watched = Arc::clone(&clocks);
         let service = service_fn(move |request| {
-            let (gateway, busy) = (Arc::clone(&gateway), clocks.busy());
+            let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.busy(), Arc::clone(&clocks));
             async move {
-                let handled = AssertUnwindSafe(routes::handle(&gateway, request, unmapped(local))).catch_unwind().await;
+                let handled = AssertUnwindSafe(routes::handle(&gateway, request, unmapped(local), &clocks)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| {
                     gateway.shared.metrics.panicked();
                     error::internal().into_response()

@@ -25,6 +25,9 @@ pub enum StoreError {
     Newer(String),
 }
 
+/// Records that are removed at once.
+const PART: i64 = 2000;
+
 /// Rises when the tables change.
 const VERSION: i64 = 1;
 
@@ -172,17 +175,21 @@ impl Store {
         act().map_err(|problem| StoreError::Sqlite { path, problem })
     }
 
-    /// Removes what is too old or too much, a bounded part at a time; returns
-    /// how many records went.
-    pub fn trim(&self, keep: Duration, max_bytes: u64) -> Result<usize, StoreError> {
-        const PART: i64 = 2000;
+    /// Removes what is too old or too much, a bounded part at a time and never
+    /// the newest record; says whether there may be more to remove.
+    pub fn trim(&self, keep: Duration, max_bytes: u64) -> Result<bool, StoreError> {
         let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         self.run(|connection| {
             let old = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests WHERE time_ms < ?1 ORDER BY seq LIMIT ?2)";
             let mut gone = connection.execute(old, params![oldest, PART])?;
-            if self.bytes(connection)? > max_bytes {
+            let (bytes, records) = (self.bytes(connection)?, self.count(connection)?);
+            if bytes > max_bytes && records > 1 {
+                // As many as take up what is too much, and a tenth of the limit, so that it is not done for each record.
+                let spare = (bytes - max_bytes).saturating_add(max_bytes / 10);
+                let each = (bytes / records).max(1);
+                let wanted = i64::try_from(spare.div_ceil(each).min(records - 1)).unwrap_or(PART).min(PART);
                 let first = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests ORDER BY seq LIMIT ?1)";
-                gone += connection.execute(first, params![PART])?;
+                gone += connection.execute(first, params![wanted])?;
             }
             if gone > 0 {
                 // It frees a page a step, so it is stepped to its end.
@@ -190,8 +197,13 @@ impl Store {
                 let mut freed = vacuum.query([])?;
                 while freed.next()?.is_some() {}
             }
-            Ok(gone)
+            Ok(i64::try_from(gone).unwrap_or(PART) >= PART)
         })
+    }
+
+    fn count(&self, connection: &Connection) -> rusqlite::Result<u64> {
+        let count = connection.query_row("SELECT count(*) FROM requests", [], |row| row.get::<_, i64>(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// The bytes that records take.
@@ -408,9 +420,20 @@ mod tests {
         let mut store = Store::open(&folder.path().join("log.db")).unwrap();
         let batch: Vec<_> = (0..5000).map(|n| (n, record(&format!("r{n}"), Outcome::Served, &[("x", "m")]))).collect();
         store.append(1, &batch).unwrap();
-        assert_eq!(store.trim(Duration::from_secs(3600), u64::MAX).unwrap(), 0);
-        assert_eq!(store.trim(Duration::from_secs(3600), 1).unwrap(), 2000);
-        assert_eq!(ids(&store, &Query { limit: 1, ..Query::default() }), ["r4999"]);
+        let hour = Duration::from_secs(3600);
+        let left = |store: &Store| ids(store, &Query { limit: 10_000, ..Query::default() }).len();
+        assert!(!store.trim(hour, u64::MAX).unwrap());
+        assert_eq!(left(&store), 5000);
+        let bytes = store.bytes(&store.connection).unwrap();
+        assert!(!store.trim(hour, bytes * 9 / 10).unwrap());
+        assert!((3500..4500).contains(&left(&store)), "as many as were too much, and some: {}", left(&store));
+        assert!(store.trim(hour, 1).unwrap(), "there is more to remove");
+        while store.trim(hour, 1).unwrap() {}
+        assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "the newest stays");
+        let old = Box::new(Record { time: "2020-01-01T00:00:00.000Z".into(), ..*record("old", Outcome::Served, &[]) });
+        store.append(2, &[(1, old)]).unwrap();
+        store.trim(hour, u64::MAX).unwrap();
+        assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "what is too old goes");
     }
 
     #[cfg(unix)]

@@ -244,9 +244,9 @@ impl Writer {
         let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= TRIM_EVERY);
         let Some(store) = self.store.as_ref().filter(|_| due) else { return };
         match store.trim(self.limits.keep, self.limits.max_bytes) {
-            // A full part went: there may be more, so come back with the next batch.
-            Ok(gone) if gone >= 2000 => {}
-            Ok(_) | Err(_) => self.trimmed_at = Some(Instant::now()),
+            // There may be more, so come back with the next batch.
+            Ok(true) => {}
+            Ok(false) | Err(_) => self.trimmed_at = Some(Instant::now()),
         }
     }
 

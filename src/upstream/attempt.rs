@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Extensions, HeaderMap, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
@@ -86,6 +86,8 @@ pub struct Failure {
     pub hint: Option<Hint>,
     /// The request may have reached the provider.
     pub sent: bool,
+    /// The user should hear of it at once: it will not pass by itself.
+    pub loud: bool,
     /// What happened, for the program's own log: never the provider's words.
     pub detail: String,
     /// The provider's answer, to be passed on if the failure is the caller's mistake.
@@ -105,7 +107,7 @@ pub struct Refused {
 
 impl Failure {
     fn new(class: Class, detail: impl Into<String>) -> Self {
-        Self { class, status: None, hint: None, sent: true, detail: detail.into(), refused: None }
+        Self { class, status: None, hint: None, sent: true, loud: false, detail: detail.into(), refused: None }
     }
 
     /// Whether the provider may have answered all the same, unheard.
@@ -137,7 +139,8 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
     let (head, body) = response.into_parts();
     let (status, headers) = (head.status, head.headers);
     if !status.is_success() {
-        return Sent::Failed(failed(status, headers, body, task.deadline).await);
+        let failure = failed(status, headers, body, task.deadline).await;
+        return Sent::Failed(if line.forwarded { by_proxy(failure) } else { failure });
     }
     let events = has_type(&headers, "text/event-stream");
     let sent = timeout_at(task.deadline, async {
@@ -169,6 +172,10 @@ async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Fa
         Ok(response) => {
             if let Some(uses) = response.extensions().get::<Uses>() {
                 uses.add();
+                // Whoever takes the length for the end of this answer takes the rest for the next one.
+                if response.headers().contains_key(TRANSFER_ENCODING) && response.headers().contains_key(CONTENT_LENGTH) {
+                    uses.spoil();
+                }
             }
             Ok(response)
         }
@@ -182,7 +189,7 @@ fn died_idle(problem: &legacy::Error) -> bool {
     let Some(connected) = problem.connect_info() else { return false };
     let mut extensions = Extensions::new();
     connected.get_extras(&mut extensions);
-    let used = extensions.get::<Uses>().is_some_and(|uses| uses.count() > 0);
+    let idle = extensions.get::<Uses>().is_some_and(Uses::was_idle);
     let unanswered = causes(problem).any(|cause| {
         let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|problem| problem.is_incomplete_message() || problem.is_canceled());
         let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| {
@@ -193,7 +200,7 @@ fn died_idle(problem: &legacy::Error) -> bool {
         });
         closed || reset
     });
-    used && unanswered
+    idle && unanswered
 }
 
 /// Whether an HTTP/2 provider says that it never looked at the request.
@@ -217,8 +224,20 @@ fn broken(problem: &legacy::Error) -> Failure {
         words.push(cause.to_string());
     }
     words.dedup();
-    let failure = Failure::new(Class::Network, words.join(": "));
+    let failure = Failure { loud: is_untrusted(problem), ..Failure::new(Class::Network, words.join(": ")) };
     if problem.is_connect() { failure.unsent() } else { failure }
+}
+
+/// Whether the provider could not prove who it is.
+fn is_untrusted(problem: &legacy::Error) -> bool {
+    let certificate = |cause: &(dyn std::error::Error + 'static)| {
+        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
+            let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+            inner.downcast_ref::<rustls::Error>()
+        });
+        matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+    };
+    causes(problem).any(certificate)
 }
 
 fn causes<'e>(problem: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
@@ -239,8 +258,30 @@ async fn failed(status: StatusCode, mut headers: HeaderMap, body: Incoming, dead
     if class == Class::ModelGone && text.html {
         detail.push_str(" with a web page: base_url may be wrong (is /v1 missing?)");
     }
+    if class == Class::Auth && (text.prose.contains("scope") || text.codes.contains("scope")) {
+        detail.push_str(", and names a scope that the key lacks");
+    }
     let hint = retry_hint(&headers, &text, SystemTime::now());
-    Failure { class, status: Some(status.as_u16()), hint, sent: true, detail, refused: Some(Refused { status, headers, body }) }
+    Failure {
+        class,
+        status: Some(status.as_u16()),
+        hint,
+        sent: true,
+        loud: false,
+        detail,
+        refused: Some(Refused { status, headers, body }),
+    }
+}
+
+/// What a proxy says for itself is no word of the provider's.
+fn by_proxy(failure: Failure) -> Failure {
+    let own = match failure.status {
+        Some(407) => true,
+        Some(502..=504) => failure.refused.as_ref().is_none_or(|refused| !has_type(&refused.headers, "application/json")),
+        _ => false,
+    };
+    let Some(status) = failure.status.filter(|_| own) else { return failure };
+    Failure { refused: None, hint: None, ..Failure::new(Class::Network, format!("the proxy answered {status} itself")) }.unsent()
 }
 
 /// An error inside an answer with a good status.
@@ -249,7 +290,15 @@ fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
     let class = classify_embedded(&text);
     let hint = retry_hint(&headers, &text, SystemTime::now());
     let refused = Some(Refused { status, headers, body });
-    Failure { class, status: Some(status.as_u16()), hint, sent: true, detail: "an error inside a good answer".to_owned(), refused }
+    Failure {
+        class,
+        status: Some(status.as_u16()),
+        hint,
+        sent: true,
+        loud: false,
+        detail: "an error inside a good answer".to_owned(),
+        refused,
+    }
 }
 
 /// How reading a body ended.

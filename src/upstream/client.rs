@@ -22,7 +22,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to say so.
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// The largest head of an answer.
-const LARGEST_HEAD: usize = 256 * 1024;
+const LARGEST_HEAD: usize = 64 * 1024;
 
 /// What is needed to call one provider.
 pub(super) struct Line {
@@ -31,6 +31,8 @@ pub(super) struct Line {
     /// which another pooled one may have done, too.
     pub fresh: Client<Connector, RequestBody>,
     pub template: Template,
+    /// Whether a proxy takes whole requests for it.
+    pub forwarded: bool,
 }
 
 /// The clients of one worker, by the provider's place in the settings and the
@@ -74,7 +76,9 @@ impl Line {
         let target: Uri = format!("{}/chat/completions", provider.endpoint.as_str()).parse().ok()?;
         let proxy = Connector::proxy_authorization(&target, provider.endpoint.is_loopback());
         let connector = Connector::new(&target, provider.endpoint.is_loopback(), connect);
+        let forwarded = connector.is_forwarded();
         Some(Self {
+            forwarded,
             client: client(connector.clone(), usize::MAX),
             fresh: client(connector, 0),
             template: Template::new(provider, target, proxy)?,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -26,18 +27,35 @@ use super::tls;
 #[error("no connection within {0:?}")]
 pub(super) struct ConnectTimeout(Duration);
 
-/// How often a connection has brought an answer. A connection that has, and
-/// dies before the next one, was closed by the provider while it was idle.
+/// What a connection has been used for. One that has brought an answer, and
+/// dies before a byte of the next one came, was closed by the provider while it
+/// was idle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Uses(Arc<AtomicU32>);
+pub(super) struct Uses(Arc<Use>);
+
+#[derive(Debug, Default)]
+struct Use {
+    answers: AtomicU32,
+    /// Something came back since something was last written.
+    heard: AtomicBool,
+    /// Nothing more is to be sent on it.
+    spoiled: AtomicBool,
+}
 
 impl Uses {
-    pub fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+    /// It has brought an answer.
+    pub fn add(&self) {
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Whether it had served before, and not a byte came back of what was asked last.
+    pub fn was_idle(&self) -> bool {
+        self.0.answers.load(Ordering::Relaxed) > 0 && !self.0.heard.load(Ordering::Relaxed)
+    }
+
+    /// Its bytes cannot be trusted any more: what is asked next goes over another one.
+    pub fn spoil(&self) {
+        self.0.spoiled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -82,6 +100,11 @@ impl Connector {
         Self { route, timeout }
     }
 
+    /// Whether plain requests go to a proxy, which answers them itself when it cannot pass them on.
+    pub fn is_forwarded(&self) -> bool {
+        matches!(self.route, Route::Forwarded(..))
+    }
+
     /// What a proxy that takes whole requests for this provider wants to be told.
     pub fn proxy_authorization(target: &Uri, loopback: bool) -> Option<HeaderValue> {
         let proxy = (!loopback && target.scheme_str() == Some("http")).then(|| Matcher::from_env().intercept(target)).flatten()?;
@@ -122,7 +145,7 @@ impl Service<Uri> for Connector {
         let forwarded = matches!(self.route, Route::Forwarded(..));
         Box::pin(async move {
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(stream) => Ok(Stream { io: stream?, uses: Uses::default(), forwarded }),
+                Ok(stream) => Ok(Stream::new(stream?, forwarded)),
                 Err(_) => Err(Box::new(ConnectTimeout(timeout)) as Boxed),
             }
         })
@@ -131,14 +154,77 @@ impl Service<Uri> for Connector {
 
 /// An open connection.
 pub(super) struct Stream {
-    io: MaybeHttpsStream<TokioIo<TcpStream>>,
+    io: TokioIo<Watched>,
     uses: Uses,
     forwarded: bool,
 }
 
+/// The connection's bytes, with what is noted of them.
+struct Watched {
+    io: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
+    uses: Uses,
+}
+
+impl Stream {
+    fn new(io: MaybeHttpsStream<TokioIo<TcpStream>>, forwarded: bool) -> Self {
+        let uses = Uses::default();
+        Self { io: TokioIo::new(Watched { io: TokioIo::new(io), uses: uses.clone() }), uses, forwarded }
+    }
+}
+
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.forwarded).extra(self.uses.clone())
+        self.io.inner().io.inner().connected().proxy(self.forwarded).extra(self.uses.clone())
+    }
+}
+
+impl Watched {
+    fn may_send(&self) -> io::Result<()> {
+        if self.uses.0.spoiled.load(Ordering::Relaxed) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    fn sent(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(sent, Poll::Ready(Ok(_))) {
+            self.uses.0.heard.store(false, Ordering::Relaxed);
+        }
+        sent
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.uses.0.heard.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.may_send()?;
+        let sent = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.sent(sent)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.may_send()?;
+        let sent = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.sent(sent)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -168,4 +254,12 @@ impl Write for Stream {
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
+}
+
+/// The proxy that the environment names for an address, without credentials.
+pub fn proxy_for(target: &Uri, loopback: bool) -> Option<String> {
+    let proxy = (!loopback).then(|| Matcher::from_env().intercept(target)).flatten()?;
+    let (scheme, authority) = (proxy.uri().scheme_str().unwrap_or("http"), proxy.uri().authority()?);
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    Some(format!("{scheme}://{host}"))
 }

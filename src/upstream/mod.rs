@@ -14,6 +14,7 @@ mod validate;
 
 pub use attempt::{Failure, Refused, Sent, Task, Whole, send};
 pub use client::Upstream;
+pub use connect::proxy_for;
 pub use head::{Caller, HOPS};
 pub use stream::{LARGEST_EVENT, Live, Look, Next};
 pub use tls::{install_crypto, unused as no_tls};

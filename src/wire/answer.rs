@@ -188,8 +188,13 @@ fn read_text(body: &[u8]) -> Answer {
     }
     let failed =
         |choice: &Choice<'_>| is_filled(choice.error) || matches!(choice.finish_reason.as_deref(), Some("error" | "network_error"));
+    // A finish that says that the prompt was too long, and no word of an answer.
+    let no_room = |choice: &Choice<'_>| {
+        let says = |message: &RawValue| serde_json::from_str::<Delta<'_>>(message.get()).is_ok_and(|message| message.says_something());
+        choice.finish_reason.as_deref() == Some("model_context_window_exceeded") && !choice.message.is_some_and(says)
+    };
     match answer.choices() {
-        Some(choices) if choices.iter().any(failed) => Answer::Error,
+        Some(choices) if choices.iter().any(failed) || choices.iter().all(no_room) => Answer::Error,
         Some(choices) if choices.iter().any(|choice| choice.message.is_some() || choice.text.is_some()) => {
             Answer::Completion(answer.usage())
         }
