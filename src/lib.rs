@@ -31,6 +31,7 @@ pub mod system;
 pub mod paths;
 pub mod journal;
 pub mod metrics;
+pub mod traces;
 pub mod upstream;
 // Floor 3, the engine.
 pub mod engine;

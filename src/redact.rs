@@ -4,6 +4,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
 /// A part of a key this long is masked, too: some providers echo the first or
 /// last characters.
 const PART: usize = 8;
@@ -29,8 +32,9 @@ impl Redactor {
     pub fn new<'k>(keys: impl Iterator<Item = &'k str>) -> Self {
         let mut redactor = Self::default();
         for key in keys {
-            let parts = key.as_bytes().windows(PART).filter_map(|part| <[u8; PART]>::try_from(part).ok());
-            redactor.parts.extend(parts);
+            for form in forms(key) {
+                redactor.parts.extend(form.windows(PART).filter_map(|part| <[u8; PART]>::try_from(part).ok()));
+            }
             if (4..PART).contains(&key.len()) {
                 redactor.short.push(key.to_owned());
             }
@@ -79,6 +83,27 @@ impl Redactor {
     }
 }
 
+/// The forms in which a key can come back: as it is, percent-encoded, and in
+/// Base64 at each of the three places that it can have in what was encoded.
+fn forms(key: &str) -> Vec<Vec<u8>> {
+    let percent = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC).to_string();
+    // Some encode every character, others only those that must be.
+    let every: String = key.bytes().map(percent_encoding::percent_encode_byte).collect();
+    let mut forms = vec![key.as_bytes().to_vec()];
+    for coded in [percent, every] {
+        forms.push(coded.to_lowercase().into_bytes());
+        forms.push(coded.into_bytes());
+    }
+    for skip in 0..3 {
+        // Only whole groups of three do not depend on what stands beside the key.
+        let rest = key.as_bytes().get(skip..).unwrap_or_default();
+        let whole = rest.get(..rest.len() / 3 * 3).unwrap_or_default();
+        forms.push(STANDARD_NO_PAD.encode(whole).into_bytes());
+        forms.push(URL_SAFE_NO_PAD.encode(whole).into_bytes());
+    }
+    forms
+}
+
 /// Text from outside, made safe for a terminal: control characters and
 /// direction marks are left out, and it is cut at `longest` characters.
 pub fn printable(text: &str, longest: usize) -> String {
@@ -97,7 +122,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_masked_whole_and_in_part() {
+    fn d190_encoded_keys_are_masked() {
+        let key = "sk-canary/0123+456:789=abc";
+        let redactor = Redactor::new([key].into_iter());
+        for before in ["", "u", "us", "user:"] {
+            for after in ["", "x", "xy"] {
+                let plain = format!("{before}{key}{after}");
+                for coded in [base64::engine::general_purpose::STANDARD.encode(&plain), URL_SAFE_NO_PAD.encode(&plain)] {
+                    let masked = redactor.mask_text(&coded);
+                    assert!(masked.len() < 20 && masked.contains("***"), "{coded} became {masked}");
+                }
+            }
+        }
+        for percent in ["sk%2Dcanary%2F0123%2B456%3A789%3Dabc", "sk%2dcanary%2f0123%2b456%3a789%3dabc"] {
+            assert_eq!(redactor.mask_text(percent), "***");
+        }
+    }
+
+    #[test]
+    fn d191_keys_are_masked_whole_and_in_part() {
         let redactor = Redactor::new(["sk-.*+?canary[x]", "abcd"].into_iter());
         for (text, wanted) in [
             ("key sk-.*+?canary[x] end", "key *** end"),
@@ -117,7 +160,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_key_survives(key in "[a-zA-Z0-9*.\\[-]{8,40}", before in "\\PC{0,30}", after in "\\PC{0,30}") {
+        fn d273_no_key_survives(key in "[a-zA-Z0-9*.\\[-]{8,40}", before in "\\PC{0,30}", after in "\\PC{0,30}") {
             let redactor = Redactor::new([key.as_str()].into_iter());
             let once = redactor.mask_text(&format!("{before}{key}{after}"));
             proptest::prop_assert!(!once.contains(&key));

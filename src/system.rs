@@ -1,6 +1,7 @@
 //! What the process asks of the operating system for itself: open files, and
 //! that a crash leaves no image of its memory.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Open files that are not connections: the log, the sockets, the terminal.
@@ -61,6 +62,25 @@ pub fn keep_memory_private() {
 #[cfg(unix)]
 pub fn user() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Something that is said at most once a minute.
+#[derive(Debug, Default)]
+pub struct Complaint(Mutex<Option<Instant>>);
+
+impl Complaint {
+    /// Says it, unless that was done a moment ago; whether it did.
+    pub fn make(&self, say: impl FnOnce()) -> bool {
+        const EVERY: Duration = Duration::from_secs(60);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < EVERY) {
+            return false;
+        }
+        *last = Some(Instant::now());
+        drop(last);
+        say();
+        true
+    }
 }
 
 /// Notices that the machine has slept, or this process has stood still: more

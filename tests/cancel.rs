@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -98,39 +98,39 @@ fn leaving_is_noticed(body: &str, reply: &Reply, begun: bool) {
 }
 
 #[test]
-fn leaving_while_the_head_is_waited_for_cancels() {
+fn d112_leaving_while_the_head_is_waited_for_cancels() {
     leaving_is_noticed(ASK, &Reply::hang(), false);
 }
 
 #[test]
-fn leaving_while_the_head_of_a_stream_is_waited_for_cancels() {
+fn d112_leaving_while_the_head_of_a_stream_is_waited_for_cancels() {
     leaving_is_noticed(ASK_STREAM, &Reply::hang(), false);
 }
 
 #[test]
-fn leaving_in_the_middle_of_a_whole_answer_cancels() {
+fn d112_leaving_in_the_middle_of_a_whole_answer_cancels() {
     let half = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"choices\":[";
     leaving_is_noticed(ASK, &Reply::raw(half).and(Step::Hang), false);
 }
 
 #[test]
-fn leaving_in_the_middle_of_an_error_cancels() {
+fn d112_leaving_in_the_middle_of_an_error_cancels() {
     let half = "HTTP/1.1 500 Oh\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"error\":";
     leaving_is_noticed(ASK, &Reply::raw(half).and(Step::Hang), false);
 }
 
 #[test]
-fn leaving_before_the_first_content_cancels() {
+fn d113_leaving_before_the_first_content_cancels() {
     leaving_is_noticed(ASK_STREAM, &Reply::events_then(vec![role()], Step::Hang), false);
 }
 
 #[test]
-fn leaving_in_the_middle_of_a_stream_cancels() {
+fn d114_leaving_in_the_middle_of_a_stream_cancels() {
     leaving_is_noticed(ASK_STREAM, &Reply::events_then(vec![role(), content("half")], Step::Hang), true);
 }
 
 #[test]
-fn leaving_a_stream_that_flows_cancels() {
+fn d114_leaving_a_stream_that_flows_cancels() {
     let mut reply = Reply::events_then(vec![role(), content("x")], Step::Pause(Duration::from_millis(5)));
     for _ in 0..2000 {
         reply = reply.and(Step::chunk(content("x"))).and(Step::Pause(Duration::from_millis(5)));
@@ -139,13 +139,13 @@ fn leaving_a_stream_that_flows_cancels() {
 }
 
 #[test]
-fn leaving_in_the_middle_of_a_large_answer_cancels() {
+fn d114_leaving_in_the_middle_of_a_large_answer_cancels() {
     let part = format!("{{\"choices\":[{{\"message\":{{\"content\":\"{}", "x".repeat(17 << 20));
     leaving_is_noticed(ASK, &Reply::json(200, part).with_header("content-length", "90000000").and(Step::Hang), true);
 }
 
 #[test]
-fn leaving_during_the_second_attempt_cancels_that_one() {
+fn d111_leaving_during_the_second_attempt_cancels_that_one() {
     let pair = Pair::start("");
     for (count, way) in WAYS.into_iter().enumerate() {
         pair.a.then(Reply::status(500));
@@ -156,6 +156,48 @@ fn leaving_during_the_second_attempt_cancels_that_one() {
         assert!(pair.b.wait_for_disconnect(at) < PROMPT, "{way:?}");
         assert_eq!(classes(&pair.record(count + 1)), ["server_error", "client_closed"], "{way:?}");
     }
+}
+
+/// The caller closes its sending half while A does this; it gets nothing more
+/// that could be taken for an answer, and its connection ends.
+#[track_caller]
+fn half_closing_ends_it(body: &str, reply: Reply, begun: bool) {
+    let pair = Pair::start("");
+    pair.a.then(reply);
+    let caller = Caller::asks(&pair, body);
+    pair.a.wait_for_chats(1);
+    if begun {
+        caller.sees_something();
+    }
+    let (at, kept) = caller.leaves(Way::HalfClose);
+    assert!(pair.a.wait_for_disconnect(at) < PROMPT);
+    let mut stream = kept.expect("a socket that can still be read");
+    stream.set_read_timeout(Some(support::PATIENCE)).expect("a time-out");
+    let mut rest = Vec::new();
+    // It may end with a reset, too, but it must end.
+    let ended = stream.read_to_end(&mut rest);
+    assert!(!ended.is_err_and(|problem| matches!(problem.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it stays open");
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(begun || rest.is_empty(), "{rest}");
+    assert!(!rest.contains("[DONE]") && !rest.contains("\"error\""), "{rest}");
+    let record = pair.record(1);
+    assert_eq!((&record["outcome"], &record["status"]), (&json!("client_closed"), &Value::Null));
+    assert_eq!(pair.b.count(), 0, "nobody else is asked");
+}
+
+#[test]
+fn d115_a_half_close_while_the_head_is_waited_for_is_leaving() {
+    half_closing_ends_it(ASK, Reply::hang(), false);
+}
+
+#[test]
+fn d115_a_half_close_before_the_first_content_is_leaving() {
+    half_closing_ends_it(ASK_STREAM, Reply::events_then(vec![role()], Step::Hang), false);
+}
+
+#[test]
+fn d115_a_half_close_in_the_middle_of_a_stream_is_leaving() {
+    half_closing_ends_it(ASK_STREAM, Reply::events_then(vec![role(), content("half")], Step::Hang), true);
 }
 
 #[test]
@@ -190,7 +232,7 @@ fn many_that_leave_do_not_count_in_the_providers_health() {
 }
 
 #[test]
-fn the_tokens_told_before_the_caller_left_are_recorded() {
+fn d114_the_tokens_told_before_the_caller_left_are_recorded() {
     let pair = Pair::start("");
     pair.a.then(Reply::events_then(vec![support::usage(31, 1), content("half")], Step::Hang));
     let mut stream = pair.stream();
@@ -201,7 +243,7 @@ fn the_tokens_told_before_the_caller_left_are_recorded() {
 }
 
 #[test]
-fn leaving_with_more_sent_than_asked_cancels() {
+fn d112_leaving_with_more_sent_than_asked_cancels() {
     let pair = Pair::start("");
     for (count, extra) in ["\r\n", "GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"].into_iter().enumerate() {
         pair.a.then(Reply::hang());
@@ -215,7 +257,7 @@ fn leaving_with_more_sent_than_asked_cancels() {
 }
 
 #[test]
-fn leaving_before_the_request_is_whole_asks_nobody() {
+fn d111_leaving_before_the_request_is_whole_asks_nobody() {
     let pair = Pair::start("");
     let mut client = pair.daemon.client();
     client.send("POST", "/v1/chat/completions", &[JSON[0], ("content-length", "500")], r#"{"messages":"#);
@@ -269,7 +311,7 @@ fn wait_for_connecting(port: u16, wanted: bool) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn leaving_while_the_connection_is_made_cancels() {
+fn d111_leaving_while_the_connection_is_made_cancels() {
     let pair = Pair::start(&format!("{TOUCHY}[timeouts]\nconnect = \"20s\"\n"));
     pair.a.stop();
     let full = Full::at(pair.a.port());
@@ -286,6 +328,24 @@ fn leaving_while_the_connection_is_made_cancels() {
     pair.a.restart();
     assert_eq!(pair.said(), "from A", "nobody is blamed");
     assert_eq!(pair.b.count(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn d111_leaving_while_the_second_connection_is_made_cancels() {
+    let pair = Pair::start("[timeouts]\nconnect = \"20s\"\n[breaker]\nfailures = 0\n");
+    pair.a.always(Reply::status(500));
+    pair.b.stop();
+    let _full = Full::at(pair.b.port());
+    for (count, way) in WAYS.into_iter().enumerate() {
+        let caller = Caller::asks(&pair, ASK_STREAM);
+        wait_for_connecting(pair.b.port(), true);
+        let (at, _kept) = caller.leaves(way);
+        wait_for_connecting(pair.b.port(), false);
+        assert!(at.elapsed() < PROMPT, "{way:?}: {:?}", at.elapsed());
+        let record = pair.record(count + 1);
+        assert_eq!((&record["outcome"], classes(&record)), (&json!("client_closed"), vec!["server_error", "client_closed"]), "{way:?}");
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -312,7 +372,7 @@ fn a_model_can_have_its_own_connect_clock() {
 }
 
 #[test]
-fn leaving_one_stream_leaves_the_others_alone() {
+fn d114_leaving_one_stream_leaves_the_others_alone() {
     let pair = Pair::start("");
     let gate = support::Gate::new();
     let slow = || {

@@ -144,6 +144,15 @@ fn d163_a_list_that_is_public_leaves_the_key_unverified() {
 }
 
 #[test]
+fn d163_built_in_providers_whose_list_is_public_leave_the_key_unverified() {
+    for name in ["nvidia", "minimax", "alibaba", "llamacpp"] {
+        let provider = Provider::start();
+        let (code, report) = report(&home(&openai(&provider.base_url()).replace("openai", name)), &[]);
+        assert_eq!((code, &row(&report, name)["result"]), (0, &json!("unverified")), "{report}");
+    }
+}
+
+#[test]
 fn a_401_rejects_the_key() {
     let html = Reply::json(401, "<html>401 Authorization Required</html>").with_header("content-type", "text/html");
     assert_judged(vec![("OpenAI", Reply::status(401)), ("empty", Reply::json(401, "")), ("HTML", html)], "rejected", 1);
@@ -369,7 +378,7 @@ fn d189_d192_keys_are_not_shown_even_when_the_provider_echoes_them_and_everythin
 }
 
 #[test]
-fn keys_stand_in_the_report_by_the_name_of_their_variable() {
+fn d200_keys_stand_in_the_report_by_the_name_of_their_variable() {
     let provider = Provider::start();
     provider.models(Reply::status(401));
     let home = home(&openai(&provider.base_url()));

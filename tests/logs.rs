@@ -348,22 +348,59 @@ fn format_json_and_json_are_the_same() {
     assert_eq!(short.lines().count(), 6);
 }
 
-#[test]
-fn d198_d230_a_name_with_control_characters_stays_one_harmless_line() {
+/// A daemon that was asked for a model of this name under the id `x`.
+#[track_caller]
+fn asked_for(name: &str) -> (Provider, Daemon) {
     let a = Provider::start();
     let daemon = Daemon::start(chain_config(&[("a", &a)]));
-    let name = "evil\n\u{1b}[31mname\u{0}\u{202e}\r";
     assert_eq!(call(&daemon, "x", &json!({"model": name})).status, 404);
     daemon.wait_logs(1);
-    for (args, harmful) in [
-        (&["logs", "--all"][..], &['\u{1b}', '\0', '\r', '\u{202e}'][..]),
-        (&["logs", "--id", "x"], &['\u{1b}', '\0', '\r', '\u{202e}']),
-        (&["logs", "--all", "--json"], &['\u{1b}', '\0', '\r']),
-    ] {
+    (a, daemon)
+}
+
+/// A name that would make two lines, move the cursor, paint, and turn the text round.
+const EVIL: &str = "evil\n\u{1b}[31m\u{1b}]0;title\u{7}name\u{0}\u{9b}2J\u{202e}\u{2066}\r\u{85}\u{2028}";
+
+#[test]
+fn d198_a_record_with_any_name_stays_one_line() {
+    let (_a, daemon) = asked_for(EVIL);
+    for args in [&["logs", "--all"][..], &["logs", "--all", "--json"], &["logs", "--id", "x"]] {
+        let done = daemon.run(args).expect_code(0);
+        assert_eq!(done.stdout.lines().count(), 1, "{:?}", done.stdout);
+    }
+    assert_eq!(daemon.logs()[0]["model"], EVIL, "the record itself is true to what came");
+}
+
+#[test]
+fn d198_a_name_of_a_megabyte_is_kept_short() {
+    let (_a, daemon) = asked_for(&"\u{1b}é".repeat(400_000));
+    let record = daemon.logs().remove(0);
+    assert!(record["model"].as_str().is_some_and(|name| name.chars().count() <= 300), "{record}");
+    assert!(daemon.run(&["logs", "--all"]).stdout.len() < 2000);
+}
+
+#[test]
+fn d198_an_id_that_is_no_sane_one_is_not_kept() {
+    let a = Provider::start();
+    let daemon = Daemon::start(chain_config(&[("a", &a)]));
+    let long = "i".repeat(1 << 14);
+    for id in ["two words", "a\tb", "semi;colon", "\u{202e}x", long.as_str()] {
+        let kept = call(&daemon, id, &auto()).header("x-request-id").expect("an id").to_owned();
+        assert!(kept.len() <= 128 && kept.bytes().all(|byte| byte.is_ascii_graphic()) && kept != id, "{kept:?}");
+    }
+    assert!(daemon.wait_logs(5).iter().all(|record| record["id"].as_str().is_some_and(|id| id.starts_with("req_"))));
+}
+
+#[test]
+fn d230_no_text_of_a_record_reaches_a_terminal_as_an_escape() {
+    let (_a, daemon) = asked_for(EVIL);
+    let harmful = ['\u{1b}', '\u{7}', '\0', '\r', '\u{9b}', '\u{85}', '\u{202e}', '\u{2066}'];
+    for args in [&["logs", "--all"][..], &["logs", "--id", "x"]] {
         let done = daemon.run(args).expect_code(0);
         assert!(!done.stdout.contains(harmful), "{:?}", done.stdout);
     }
-    assert_eq!(daemon.run(&["logs", "--all"]).stdout.lines().count(), 1);
+    let json = daemon.run(&["logs", "--all", "--json"]).expect_code(0);
+    assert!(!json.stdout.contains(['\u{1b}', '\u{7}', '\0', '\r']), "{:?}", json.stdout);
 }
 
 #[test]
@@ -436,7 +473,7 @@ fn d248_a_damaged_store_keeps_nothing_from_starting() {
 }
 
 #[test]
-fn no_prompt_answer_or_key_is_in_the_state_folder() {
+fn d197_no_prompt_answer_or_key_is_in_the_state_folder() {
     let a = Provider::start();
     let b = Provider::start();
     a.always(Reply::json(401, r#"{"error":{"message":"Incorrect API key provided: provider-canary-11","code":"invalid_api_key"}}"#));

@@ -83,6 +83,15 @@ fn d176_a_syntax_error_has_its_place() {
 }
 
 #[test]
+fn d176_a_syntax_error_is_pointed_at() {
+    let report = refused("[server]\nmax_body = \"1MiB\nlisten = 3\n", &["routor.toml:2:"]);
+    let lines: Vec<&str> = report.lines().collect();
+    let shown = lines.iter().position(|line| line.contains("max_body = \"1MiB")).expect("the line");
+    assert!(lines[shown + 1].contains('^'), "{report}");
+    assert!(!report.contains("listen = 3"), "{report}");
+}
+
+#[test]
 fn d176_a_syntax_error_beside_a_secret_does_not_show_it() {
     refused("[providers.openai]\napi_key = \"sk-canarycanary\nx = 1\n", &["routor.toml:2:"]);
     refused("[providers.openai]\napi_key = sk-canarycanary\n", &["routor.toml:2:"]);
@@ -99,7 +108,7 @@ fn d178_empty_chains_and_circles_of_aliases_are_refused() {
 }
 
 #[test]
-fn d75_a_model_that_stands_twice_in_a_chain_is_a_warning_or_an_error() {
+fn d075_a_model_that_stands_twice_in_a_chain_is_a_warning_or_an_error() {
     let lab = Provider::start();
     let done = check(chain_config(&[("lab", &lab)]).replace("LIGHT = [\"lab/m1\"]", "LIGHT = [\"lab/m1\", \"lab/m1\"]"));
     assert!(matches!(done.code, 0 | 2) && done.stderr.contains("lab/m1"), "{}: {}", done.code, done.stderr);
@@ -112,10 +121,11 @@ fn d179_impossible_times_are_refused_with_the_range() {
         assert!(!report.contains("panicked"), "{report}");
     }
     refused("[timeouts]\nfirst = \"10\"\n", &["unit"]);
+    refused("[timeouts]\nfirst = \"2d\"\n", &["1ms", "1day"]);
 }
 
 #[test]
-fn impossible_sizes_and_numbers_are_refused() {
+fn d179_impossible_sizes_and_numbers_are_refused() {
     for line in [
         "[server]\nmax_body = \"0\"",
         "[server]\nmax_body = \"9999TiB\"",
@@ -165,6 +175,20 @@ fn d181_plain_http_to_a_public_host_is_refused() {
 }
 
 #[test]
+fn d181_plain_http_to_a_private_address_is_taken() {
+    for host in ["127.0.0.1", "localhost", "[::1]", "10.1.2.3", "172.16.0.9", "192.168.0.7", "[fd00::7]"] {
+        let home = Home::new();
+        let provider = format!("[providers.lab]\nbase_url = \"http://{host}:9/v1\"\napi_key_env = \"LAB_KEY\"\n");
+        let text = format!("{provider}[pool]\nonly = [\"lab\"]\n[tiers]\nNANO = [\"lab/m1\"]\n");
+        let path = home.write("routor.toml", text).display().to_string();
+        let mut command = home.command(&["--config", &path, "chat", "--no-stdin", "--explain", "hi"]);
+        // It is only explained: nobody is called.
+        let done = command.env("LAB_KEY", "sk-lab-1").stdin(Stdio::null()).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{host}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
 fn a_custom_provider_without_an_address_is_refused_with_the_nearest_builtin() {
     refused("[providers.opena]\napi_key_env = \"X\"\n", &["opena", "base_url", "openai"]);
 }
@@ -186,7 +210,7 @@ fn d182_a_public_listen_address_with_a_client_key_is_served() {
 }
 
 #[test]
-fn d76_its_own_address_is_refused_as_a_provider() {
+fn d076_its_own_address_is_refused_as_a_provider() {
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         refused(
             format!("[server]\nlisten = \"127.0.0.1:4199\"\n[providers.me]\nbase_url = \"http://{host}:4199/v1\"\n"),

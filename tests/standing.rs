@@ -35,6 +35,54 @@ fn a_provider_that_is_cleared_is_back_even_if_another_was_rejected_meanwhile() {
 }
 
 #[test]
+fn d173_a_key_that_is_revoked_takes_the_provider_out_with_one_warning_and_the_chain_goes_on() {
+    let (a, b) = (Provider::start(), Provider::start());
+    a.always(Reply::answer("from A"));
+    b.always(Reply::answer("from B"));
+    let config = chain_config(&[("a", &a), ("b", &b)]).replacen("api_key_env = \"\"", "api_key_env = \"KEY\"", 1);
+    let daemon = Daemon::builder().env("KEY", "sk-canary-1").config(config).start();
+    assert_eq!(text_of(&post_chat(daemon.port(), ASK)), "from A");
+    a.always(Reply::status(401)).models(Reply::status(401));
+    let lists = || a.requests().iter().filter(|request| request.method == "GET").count();
+    let before = lists();
+    for _ in 0..10 {
+        assert_eq!(text_of(&post_chat(daemon.port(), ASK)), "from B");
+    }
+    let said = daemon.wait_stderr("a: the key is rejected");
+    assert!(said.contains("KEY") && !said.contains("canary"), "{said}");
+    assert_eq!((a.count(), lists() - before), (2, 1), "one call was refused, and the list was asked for once");
+    for words in ["refused its key", "the key is rejected"] {
+        assert_eq!(daemon.stderr().matches(words).count(), 1, "{}", daemon.stderr());
+    }
+    let record = &daemon.wait_logs(11)[1];
+    assert_eq!((support::classes(record), &record["outcome"]), (vec!["auth", "ok"], &json!("fallback")));
+    assert!(daemon.run(&["status"]).expect_code(0).stdout.contains("rejected"));
+}
+
+#[test]
+fn d173_a_revoked_key_under_load_is_warned_of_once() {
+    let (a, b) = (Provider::start(), Provider::start());
+    b.always(Reply::answer("from B"));
+    let config = chain_config(&[("a", &a), ("b", &b)]).replacen("api_key_env = \"\"", "api_key_env = \"KEY\"", 1);
+    let daemon = Daemon::builder().env("KEY", "sk-canary-1").config(config).start();
+    let gate = Gate::new();
+    a.always(Reply::status(401).after(Step::WaitFor(gate.clone()))).models(Reply::status(401));
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            let port = daemon.port();
+            std::thread::spawn(move || text_of(&post_chat(port, ASK)))
+        })
+        .collect();
+    a.wait_for_chats(20);
+    gate.open();
+    for answer in asking {
+        assert_eq!(answer.join().unwrap(), "from B");
+    }
+    let said = daemon.wait_stderr("a: the key is rejected");
+    assert_eq!(said.matches("refused its key").count(), 1, "{said}");
+}
+
+#[test]
 fn a_reload_cannot_open_a_reachable_address_to_everybody() {
     let a = Provider::start();
     let open = chain_config_with(&[("a", &a)], "[server]\nlisten = [\"0.0.0.0:0\", \"127.0.0.1:0\"]\n");
@@ -72,7 +120,7 @@ fn stop_returns_when_the_daemon_has_ended() {
 }
 
 #[test]
-fn a_stop_does_not_wait_behind_a_reload() {
+fn d258_a_stop_does_not_wait_behind_a_reload() {
     let a = Provider::start();
     let daemon = Daemon::start(chain_config_with(&[("a", &a)], "[validation]\ntimeout = \"60s\"\n"));
     a.models(Reply::hang());

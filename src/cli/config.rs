@@ -266,8 +266,11 @@ impl<'a> Shown<'a> {
             let _ = writeln!(self.out, "# looked for on this machine; not an error when it is not there");
         }
         for header in &provider.headers {
-            let value = if header.secret { "a variable's value".to_owned() } else { Value::from(header.value.expose()).to_string() };
-            let _ = writeln!(self.out, "# header {} = {value}", header.name);
+            let value = match &header.variable {
+                Some(variable) => format!("the value of {variable}"),
+                None => Value::from(header.value.expose()).to_string(),
+            };
+            let _ = writeln!(self.out, "# header {}: {value}", header.name);
         }
         self.own_times(&path, &section, provider.timeouts);
     }

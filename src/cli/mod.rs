@@ -94,7 +94,7 @@ fn parse() -> Args {
     let read = Args::command().color(colour).try_get_matches().and_then(|matches| Args::from_arg_matches(&matches));
     read.unwrap_or_else(|problem| {
         let exit = match problem.print() {
-            Err(unprinted) if unprinted.kind() != std::io::ErrorKind::BrokenPipe => 1,
+            Err(unprinted) if !problem.use_stderr() && unprinted.kind() != std::io::ErrorKind::BrokenPipe => 1,
             _ => problem.exit_code(),
         };
         std::process::exit(exit)

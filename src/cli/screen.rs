@@ -135,6 +135,12 @@ impl Screen {
         self.err_colour
     }
 
+    /// The columns of the terminal that stdout is; `None` when it is none.
+    pub fn width(&self) -> Option<usize> {
+        let (_, columns) = console::Term::stdout().size_checked()?;
+        io::stdout().is_terminal().then_some(usize::from(columns))
+    }
+
     /// A word in a tone, for stdout.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
         paint(self.out_colour, tone.style(), text)

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_the_key() {
+    fn d193_debug_hides_the_key() {
         let key = Key::new("sk-canary").unwrap();
         assert!(!format!("{key:?} {:?}", KeyState::Present(key.clone())).contains("canary"));
     }

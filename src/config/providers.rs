@@ -49,8 +49,8 @@ pub struct Header {
     pub name: String,
     /// Its value.
     pub value: Key,
-    /// Whether the value came from a variable and is to be kept secret.
-    pub secret: bool,
+    /// The variable that the value came from, which makes it a secret.
+    pub variable: Option<String>,
 }
 
 /// All providers of a configuration, built-in ones in catalogue order first.
@@ -291,7 +291,7 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<Hea
             reading.sink.push(problem.help(format!("headers_env = {{ \"{}\" = \"VARIABLE\" }}", name.value)));
             continue;
         }
-        push_header(&mut headers, &name, &value.value, false, reading);
+        push_header(&mut headers, &name, &value.value, None, reading);
     }
     for (name, entry) in section.values("headers_env") {
         let Some(variable) = entry.strings(&name.value, "the name of a variable").and_then(|list| list.into_iter().next()) else {
@@ -300,7 +300,7 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<Hea
         match read_variable_name(&variable.value) {
             Err(problem) => reading.sink.push(Problem::at(variable.span, format!("`{}` {problem}", name.value))),
             Ok(variable_name) => match reading.env(&variable_name) {
-                Some(value) => push_header(&mut headers, &name, &value, true, reading),
+                Some(value) => push_header(&mut headers, &name, &value, Some(variable_name), reading),
                 None => {
                     let message = format!("the header `{}` takes its value from {variable_name}, which is not set", name.value);
                     reading.sink.push(Problem::at(variable.span, message));
@@ -311,7 +311,7 @@ fn read_headers(section: &mut Section<'_, '_>, reading: &Reading<'_>) -> Vec<Hea
     headers
 }
 
-fn push_header(headers: &mut Vec<Header>, name: &Placed<String>, value: &str, secret: bool, reading: &Reading<'_>) {
+fn push_header(headers: &mut Vec<Header>, name: &Placed<String>, value: &str, variable: Option<String>, reading: &Reading<'_>) {
     let valid_name = http::HeaderName::from_bytes(name.value.as_bytes()).is_ok();
     let reserved = ["host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"];
     if !valid_name || reserved.contains(&name.value.to_ascii_lowercase().as_str()) {
@@ -319,7 +319,7 @@ fn push_header(headers: &mut Vec<Header>, name: &Placed<String>, value: &str, se
         return;
     }
     match Key::new(&value.replace(' ', "_")).and(http::HeaderValue::from_str(value).map_err(|_| "is not a header's value")) {
-        Ok(_) => headers.push(Header { name: name.value.to_ascii_lowercase(), value: Key::header(value), secret }),
+        Ok(_) => headers.push(Header { name: name.value.to_ascii_lowercase(), value: Key::header(value), variable }),
         Err(problem) => reading.sink.push(Problem::at(name.span.clone(), format!("the value of the header `{}` {problem}", name.value))),
     }
 }

@@ -16,7 +16,7 @@ use super::client::{Client, socket_name};
 use super::listing::Listing;
 use super::protocol::{Command, CoolingModel, Hello, Line, PROTOCOL, ProviderLine, Status};
 use crate::engine::{Engine, Fleet};
-use crate::failover::View;
+use crate::failover::{Class, View};
 use crate::journal::millis;
 use crate::paths::State;
 use crate::upstream::proxy_for;
@@ -268,7 +268,10 @@ fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLi
         optional: provider.optional,
         in_pool: checked.standing.in_pool() && !state.is_out(),
         validation: checked.standing.name().to_owned(),
-        detail: checked.detail,
+        detail: match state.cooled_for(now) {
+            Some(Class::NoCredit) => "no credit: requests go elsewhere for now".to_owned(),
+            _ => checked.detail,
+        },
         cooling: cooling.collect(),
     })
 }

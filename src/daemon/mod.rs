@@ -20,7 +20,8 @@ use crate::journal::{Journal, Limits};
 use crate::metrics::Metrics;
 use crate::paths::State;
 use crate::routing::{Talk, classify};
-use crate::system::{SleepWatch, connections_for, keep_memory_private, raise_open_files};
+use crate::system::{Complaint, SleepWatch, connections_for, keep_memory_private, raise_open_files};
+use crate::traces::{self, Traces};
 use crate::upstream::{Checked, Standing};
 use signals::{Signals, Told};
 use workers::Workers;
@@ -91,11 +92,13 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     let socket =
         control::bind(&plan.state).await.map_err(|problem| StartError::System(format!("the local socket cannot be made: {problem}")))?;
     let metrics = Arc::new(Metrics::new().map_err(|problem| StartError::System(problem.to_string()))?);
-    let journal = start_journal(&plan, &metrics)?;
+    let traces = start_traces();
+    let journal = start_journal(&plan, &metrics, traces.clone())?;
     let engine = Engine::new(plan.settings.clone(), journal).map_err(|problem| StartError::System(problem.to_string()))?;
     let closing = CancellationToken::new();
     let capacity = Capacity::new(connections_for(raise_open_files()));
-    let shared = Arc::new(Shared { capacity, metrics, closing: closing.clone() });
+    let shared =
+        Arc::new(Shared { capacity, metrics, traced: traces.is_some(), complaint: Complaint::default(), closing: closing.clone() });
     let (orders, mut inbox) = mpsc::channel(8);
     let known = Arc::new(OnceLock::new());
     let commands =
@@ -103,6 +106,9 @@ pub async fn run(plan: Plan) -> Result<(), StartError> {
     let served = serve(&plan, &engine, bound, &shared, &known, &mut signals, &mut inbox).await;
     closing.cancel();
     engine.journal().stop();
+    if let Some(traces) = traces {
+        let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
+    }
     let result = served.map(|asked| {
         if let Some(asked) = asked {
             let _ = asked.send(Ok("stopped".to_owned()));
@@ -179,12 +185,35 @@ fn bind(plan: &Plan) -> Result<Bound, StartError> {
     .map_err(|(address, problem)| StartError::Address(address, problem))
 }
 
-fn start_journal(plan: &Plan, metrics: &Arc<Metrics>) -> Result<Arc<Journal>, StartError> {
+/// Traces are an extra: when they cannot be sent, that is said, and the rest works.
+fn start_traces() -> Option<Arc<Traces>> {
+    if !traces::are_wanted() {
+        return None;
+    }
+    match Traces::start() {
+        Ok(traces) => Some(Arc::new(traces)),
+        Err(problem) => {
+            tracing::warn!("{problem}");
+            None
+        }
+    }
+}
+
+fn start_journal(plan: &Plan, metrics: &Arc<Metrics>, traces: Option<Arc<Traces>>) -> Result<Arc<Journal>, StartError> {
     let log = &plan.settings.log;
     let limits = Limits { keep: Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
     let metrics = Arc::clone(metrics);
-    Journal::start(log.requests.then(|| plan.state.log()), limits, Box::new(move |record| metrics.observe(record)))
-        .map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
+    Journal::start(
+        log.requests.then(|| plan.state.log()),
+        limits,
+        Box::new(move |record| {
+            metrics.observe(record);
+            if let Some(traces) = &traces {
+                traces.observe(record);
+            }
+        }),
+    )
+    .map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
 }
 
 /// Checks all providers, again and again with `--wait`, until one can be used.

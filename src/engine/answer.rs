@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use super::explain::{baseline_cost, savings};
 use super::fleet::{Fleet, Ticket};
 use super::relay::{Pace, Relay};
 use super::reply::{Reply, Routed};
 use super::{Desk, Engine};
-use crate::failover::{Class, Verdict, View, aftermath, judge, share};
+use crate::failover::{Aftermath, Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, Skipped, millis};
 use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, cost, count, decide, fit, fit_counted};
@@ -37,7 +37,7 @@ impl Engine {
         note_ask(&mut draft, &ask);
         let decision = match self.decide(&fleet, &ask) {
             Ok(decision) => decision,
-            Err(refusal) => return refuse(draft, refusal),
+            Err(refusal) => return refuse(draft, refusal, &fleet),
         };
         note_decision(&mut draft, &fleet, &decision);
         let upstream = desk.upstream(self, &fleet);
@@ -191,7 +191,8 @@ impl Run<'_> {
     }
 
     fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, draft: &mut Draft, progress: &mut Progress) {
-        let after = aftermath(failure.class, failure.hint);
+        // What this machine lacks says nothing about the provider.
+        let after = if failure.ours { Aftermath::default() } else { aftermath(failure.class, failure.hint) };
         ticket.failed(failure.class, after, self.fleet.policy(), Instant::now(), self.engine.uptime());
         match failure.class {
             Class::ModelGone => tracing::warn!("{} is not there: {}; it is left out for 10 min", candidate.label, failure.detail),
@@ -204,7 +205,7 @@ impl Run<'_> {
             attempt.class = failure.class;
             attempt.status = failure.status;
             attempt.possible_duplicate = failure.is_possible_duplicate();
-            attempt.upstream_id = failure.refused.as_ref().and_then(|refused| upstream_id(&refused.headers));
+            attempt.upstream_id = failure.refused.as_ref().and_then(|refused| self.upstream_id(&refused.headers));
         });
         match failure.class {
             Class::ContextWindow => {
@@ -220,7 +221,7 @@ impl Run<'_> {
 
     fn deliver_whole(&self, whole: Whole, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
         let status = whole.status.as_u16();
-        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status, None, &whole.headers));
+        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status, None, self.upstream_id(&whole.headers)));
         won.ticket.committed().good(self.engine.uptime(), Took::Whole(won.started.elapsed()));
         draft.edit(|record| {
             record.prompt_tokens = whole.usage.prompt;
@@ -233,7 +234,7 @@ impl Run<'_> {
     fn deliver_stream(&self, live: Box<Live>, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
         let first = won.started.elapsed();
         let (status, headers) = (live.status, live.headers.clone());
-        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status.as_u16(), Some(first), &headers));
+        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status.as_u16(), Some(first), self.upstream_id(&headers)));
         let since = draft.started().elapsed();
         draft.edit(|record| record.first_ms = Some(millis(since)));
         let idle = self.fleet.timeouts(won.candidate).idle;
@@ -252,14 +253,25 @@ impl Run<'_> {
 
     /// The provider's refusal is the caller's business: it gets it as it came,
     /// with keys masked.
-    fn pass_on(&self, refused: Refused, candidate: &Candidate, mut draft: Draft, routed: Routed, attempts: usize) -> Reply {
+    fn pass_on(&self, mut refused: Refused, candidate: &Candidate, mut draft: Draft, routed: Routed, attempts: usize) -> Reply {
         draft.end(Outcome::Rejected, Some(refused.status.as_u16()));
         let body = match self.fleet.redactor.mask(&refused.body) {
             std::borrow::Cow::Borrowed(_) => refused.body,
             std::borrow::Cow::Owned(masked) => masked.into(),
         };
+        for value in refused.headers.values_mut() {
+            if let std::borrow::Cow::Owned(masked) = self.fleet.redactor.mask(value.as_bytes()) {
+                *value = HeaderValue::from_bytes(&masked).unwrap_or(HeaderValue::from_static("***"));
+            }
+        }
         let routed = Routed { model: Some(candidate.label.to_string()), attempts, ..routed };
         Reply::Whole { status: refused.status, headers: refused.headers, body, routed }
+    }
+
+    /// The provider's own id for a request, when it is one and no key.
+    fn upstream_id(&self, headers: &HeaderMap) -> Option<String> {
+        let value = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
+        (!value.is_empty() && value.len() <= 128).then(|| self.fleet.redactor.mask_text(value))
     }
 
     fn all_failed(&self, mut draft: Draft, routed: Routed, progress: &Progress, chain: &[&Candidate]) -> Reply {
@@ -299,13 +311,13 @@ struct Won<'a> {
 
 impl Won<'_> {
     /// Writes down who answered.
-    fn note(&self, draft: &mut Draft, routed: Routed, status: u16, first: Option<Duration>, headers: &HeaderMap) -> Routed {
+    fn note(&self, draft: &mut Draft, routed: Routed, status: u16, first: Option<Duration>, upstream_id: Option<String>) -> Routed {
         let label = self.candidate.label.to_string();
         draft.concluded(|attempt| {
             attempt.class = Class::Ok;
             attempt.status = Some(status);
             attempt.first_ms = first.map(millis);
-            attempt.upstream_id = upstream_id(headers);
+            attempt.upstream_id = upstream_id;
         });
         draft.edit(|record| record.served_by = Some(label.clone()));
         let fallback = self.chain.first().is_some_and(|first| first.label != self.candidate.label);
@@ -313,13 +325,12 @@ impl Won<'_> {
     }
 }
 
-/// The provider's own id for a request, when it is one.
-fn upstream_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
-    (!value.is_empty() && value.len() <= 128).then(|| value.to_owned())
-}
-
-fn refuse(mut draft: Draft, refusal: Refusal) -> Reply {
+fn refuse(mut draft: Draft, mut refusal: Refusal, fleet: &Fleet) -> Reply {
+    // A caller may have put a key where the model belongs.
+    draft.edit(|record| record.model = fleet.redactor.mask_text(&record.model));
+    if let Refusal::UnknownModel { name, .. } | Refusal::NotInPool(name) = &mut refusal {
+        *name = fleet.redactor.mask_text(name);
+    }
     let status = match refusal {
         Refusal::UnknownModel { .. } => 404,
         Refusal::NoCapableModel(_) => 400,

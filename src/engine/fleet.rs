@@ -21,6 +21,8 @@ pub struct ProviderState {
     /// Its key was refused by a request, and is being looked at.
     out: AtomicBool,
     checked: Mutex<Option<(Checked, String)>>,
+    /// Why it was last left alone as a whole.
+    cooled: Mutex<Option<Class>>,
     /// What is wrong with it was said, and it has not answered since.
     warned: AtomicBool,
 }
@@ -50,6 +52,11 @@ impl ProviderState {
     /// Its breaker's state.
     pub fn view(&self, now: Instant) -> View {
         lock(&self.breaker).view(now)
+    }
+
+    /// Why it is left alone as a whole, while it is.
+    pub fn cooled_for(&self, now: Instant) -> Option<Class> {
+        (*lock(&self.cooled)).filter(|_| matches!(self.view(now), View::Cooling(_)))
     }
 
     /// The last check and when it was made, RFC 3339.
@@ -262,8 +269,12 @@ fn build_table(settings: &Settings, states: &[Arc<ProviderState>]) -> Table {
 
 fn redactor(settings: &Settings) -> Redactor {
     let keys = settings.providers.iter().filter_map(|provider| provider.key.key());
-    let headers =
-        settings.providers.iter().flat_map(|provider| &provider.headers).filter(|header| header.secret).map(|header| &header.value);
+    let headers = settings
+        .providers
+        .iter()
+        .flat_map(|provider| &provider.headers)
+        .filter(|header| header.variable.is_some())
+        .map(|header| &header.value);
     let own = settings.server.client_key.iter();
     Redactor::new(keys.chain(headers).chain(own).map(|key| key.expose()))
 }
@@ -313,6 +324,7 @@ impl Ticket {
             lock(&self.provider.window).record(uptime, false, None);
         }
         if let Some(wait) = after.cool_provider {
+            *lock(&self.provider.cooled) = Some(class);
             return lock(&self.provider.breaker).cool(now, wait);
         }
         match after.blame_model && policy.failures > 0 {

@@ -24,7 +24,7 @@ use crate::sse::Event;
 use crate::upstream::{Live, Look, Next};
 
 /// Events that are there already go out together, up to about this many bytes.
-const TOGETHER: usize = 64 * 1024;
+const TOGETHER: usize = 32 * 1024;
 /// What follows a finished answer is read for this long and no longer, so that
 /// its connection can be used again.
 const REST: Duration = Duration::from_secs(1);

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_request_probes() {
+    fn d140_exactly_one_request_probes() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         breaker.trip(now, POLICY);
         assert!(breaker.admit(now + secs(29)).is_none());
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failed_probe_doubles_the_cooldown_up_to_five_minutes() {
+    fn d137_each_failed_probe_doubles_the_cooldown_up_to_five_minutes() {
         let (mut breaker, mut now) = (Breaker::default(), Instant::now());
         breaker.trip(now, POLICY);
         for wanted in [60, 120, 240, 300, 300] {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forced_attempt_that_succeeds_ends_the_cooldown() {
+    fn d141_a_forced_attempt_that_succeeds_ends_the_cooldown() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         breaker.trip(now, POLICY);
         let pass = breaker.force(now).unwrap();
@@ -337,11 +337,25 @@ mod tests {
         assert_eq!(breaker.view(now), View::Ready);
     }
 
+    #[test]
+    fn d159_after_a_sleep_of_hours_one_request_probes_and_no_time_is_negative() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        breaker.trip(now, POLICY);
+        let awake = now + secs(8 * 3600);
+        assert_eq!(breaker.view(awake), View::Cooling(Duration::ZERO));
+        let passes: Vec<Pass> = (0..100).filter_map(|_| breaker.admit(awake)).collect();
+        assert_eq!(passes.len(), 1);
+        breaker.failed(passes[0], awake, POLICY);
+        assert_eq!(breaker.view(awake), View::Cooling(secs(60)));
+        // A look with a time before the last change, as two threads may take it.
+        assert_eq!(breaker.view(now), View::Cooling(secs(8 * 3600 + 60)));
+    }
+
     proptest::proptest! {
         /// However requests come and end, there is never more than one probe at a time,
         /// and it never stays shut for good.
         #[test]
-        fn at_most_one_probe(steps in proptest::collection::vec((0u8..6, 0u64..40), 1..200)) {
+        fn d140_at_most_one_probe(steps in proptest::collection::vec((0u8..6, 0u64..40), 1..200)) {
             let (mut breaker, mut now) = (Breaker::default(), Instant::now());
             let mut open: Vec<Pass> = Vec::new();
             for (action, wait) in steps {

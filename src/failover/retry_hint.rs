@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn header_forms() {
+    fn d145_header_forms() {
         let millis = |ms| Some(Duration::from_millis(ms));
         for (name, value, wanted) in [
             ("retry-after", "30", millis(30_000)),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_the_most_and_a_day_for_a_day_quota() {
+    fn d143_an_hour_is_the_most_and_a_day_for_a_day_quota() {
         let hint = |day_quota| Hint { wait: Hint::LONGEST_QUOTA, day_quota };
         assert_eq!(hint(false).cooldown(), Hint::LONGEST);
         assert_eq!(hint(true).cooldown(), Hint::LONGEST_QUOTA);
@@ -215,7 +215,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_gives_a_bounded_hint(header in "[ -~]{0,30}", body in "(try again in |retry in )[0-9.smh]{0,25}") {
+        fn d269_any_text_gives_a_bounded_hint(header in "[ -~]{0,30}", body in "(try again in |retry in )[0-9.smh]{0,25}") {
             let wait = with_header("retry-after", &header).or(with_header("x-ratelimit-reset", &header)).or(with_body(&body));
             proptest::prop_assert!(wait.unwrap_or_default() <= Hint::LONGEST_QUOTA);
         }

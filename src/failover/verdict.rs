@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_blamed_for_the_caller_or_for_load() {
+    fn d156_nobody_is_blamed_for_the_caller_or_for_load() {
         for class in
             [Class::RateLimited, Class::NoCredit, Class::ContextWindow, Class::ContentFilter, Class::BadRequest, Class::ClientClosed]
         {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_set_the_cooldown() {
+    fn d143_hints_set_the_cooldown() {
         let hint = |secs, day_quota| Some(Hint { wait: Duration::from_secs(secs), day_quota });
         assert_eq!(aftermath(Class::RateLimited, None).cool_model, Some(RATE_LIMIT));
         assert_eq!(aftermath(Class::RateLimited, hint(7, false)).cool_model, Some(Duration::from_secs(7)));

@@ -12,9 +12,9 @@ use super::body::Out;
 use super::error::{ApiError, json_response};
 use super::server::Gateway;
 use crate::engine::{Fleet, ProviderState};
-use crate::failover::View;
+use crate::failover::{Class, View};
 use crate::health::{Point, Status};
-use crate::journal::{Outcome, Query, Record, Store, millis};
+use crate::journal::{Found, Outcome, Query, Record, Store, millis};
 use crate::metrics::{ModelGauge, Now};
 use crate::upstream::{Checked, Standing};
 
@@ -128,6 +128,7 @@ fn why(
         Some(Standing::Unreachable) => return Some("it cannot be reached".to_owned()),
         Some(Standing::NoKey) => return Some("it has no key".to_owned()),
         Some(Standing::NoCredit) if state.view(now) != View::Ready => return Some("no credit".to_owned()),
+        _ if state.cooled_for(now) == Some(Class::NoCredit) => return Some("no credit".to_owned()),
         _ => {}
     }
     match status {
@@ -183,12 +184,13 @@ pub(super) async fn requests(gateway: &Gateway, query: Option<&str>) -> Result<R
     };
     // Those that have just ended are in the store then.
     gateway.engine.journal().flush().await;
-    let read = tokio::task::spawn_blocking(move || Store::read(&path)?.map_or(Ok(Vec::new()), |store| store.find(&query)));
+    let read = tokio::task::spawn_blocking(move || Store::read(&path)?.map_or(Ok(Found::default()), |store| store.find(&query)));
     let unreadable = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the request log cannot be read");
     let found = read.await.map_err(|_| ()).map_err(unreadable)?.map_err(|problem| {
         tracing::warn!("{problem}");
         unreadable(())
     })?;
+    let found = found.records;
     let next = found.first().filter(|_| found.len() >= limit as usize && limit > 0).map(|oldest| oldest.seq.to_string());
     let requests = found.iter().rev().map(|stored| &stored.record).collect();
     Ok(page(&Page { requests, next, recorded: true }))

@@ -29,6 +29,10 @@ pub(super) async fn complete(
     let mut room = gateway.shared.capacity.room();
     let bytes = body::read(body, server.max_body, &mut room, visit.clocks).await?;
     let mut draft = Draft::open(gateway.engine.journal(), id);
+    if gateway.shared.traced {
+        let caller = visit.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        draft.edit(|record| record.traceparent = caller);
+    }
     #[cfg(debug_assertions)]
     super::hooks::in_handler(visit.headers);
     let ask = match parse(bytes) {

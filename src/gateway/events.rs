@@ -49,7 +49,7 @@ pub(super) async fn follow(gateway: &Gateway, query: Option<&str>) -> Result<Res
     tokio::spawn(async move {
         if let Some(path) = history {
             let past = query.clone();
-            let read = move || Store::read(&path).ok().flatten().and_then(|store| store.find(&past).ok()).unwrap_or_default();
+            let read = move || Store::read(&path).ok().flatten().and_then(|store| store.find(&past).ok()).unwrap_or_default().records;
             for stored in tokio::task::spawn_blocking(read).await.unwrap_or_default() {
                 if sender.send(event(&stored.record)).await.is_err() {
                     return;

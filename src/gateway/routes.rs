@@ -82,8 +82,9 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
             }
         }
     };
-    let mut response = answer.unwrap_or_else(|error| {
+    let mut response = answer.unwrap_or_else(|mut error| {
         gateway.shared.metrics.refused(error.code);
+        error.message = fleet.redactor.mask_text(&error.message);
         error.into_response()
     });
     finish(response.headers_mut(), &id, origin.as_deref());

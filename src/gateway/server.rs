@@ -22,6 +22,7 @@ use super::{error, routes};
 use crate::config::Listen;
 use crate::engine::{Desk, Engine};
 use crate::metrics::Metrics;
+use crate::system::Complaint;
 
 /// What one worker thread serves with.
 #[derive(Debug)]
@@ -38,12 +39,16 @@ pub struct Shared {
     pub capacity: Capacity,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether spans are made of requests.
+    pub traced: bool,
+    /// That no connection can be taken, once a minute.
+    pub complaint: Complaint,
     /// Cancelled when no more is to be taken on.
     pub closing: CancellationToken,
 }
 
 /// Read and write buffers of one connection stay below this.
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 64 * 1024;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 1024;
 /// After an error that is not the connection's own, such as too many open
@@ -168,7 +173,7 @@ impl Gateway {
                 },
                 Err(problem) if is_the_connections(&problem) => {}
                 Err(problem) => {
-                    tracing::warn!("no connection can be taken: {problem}");
+                    self.shared.complaint.make(|| tracing::warn!("no connection can be taken: {problem}"));
                     tokio::time::sleep(BREATH).await;
                 }
             }

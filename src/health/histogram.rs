@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_duration_falls_into_a_bucket_around_it() {
+    fn d153_every_duration_falls_into_a_bucket_around_it() {
         for millis in (0..5000).chain([60_000, 600_000, 1_800_000]) {
             let middle = middle(bucket(millis)) as f64 / 1000.0;
             let off = (middle - millis as f64).abs();

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn status_by_rate_and_time() {
+    fn d158_status_by_rate_and_time() {
         let fast = Some(Took::First(Duration::from_millis(300)));
         let slow = Some(Took::First(Duration::from_secs(8)));
         let slow_whole = Some(Took::Whole(Duration::from_secs(60)));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_forgotten_after_five_minutes() {
+    fn d154_events_are_forgotten_after_five_minutes() {
         let window = window(10, 10, None);
         assert_eq!(window.figures(at(289)).attempts, 20);
         assert_eq!(window.figures(at(300)).attempts, 0);
@@ -260,16 +260,82 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_does_no_harm() {
+    fn d159_a_clock_that_jumps_does_no_harm() {
         let mut window = window(3, 3, None);
         window.record(at(8 * 3600), true, None);
         assert_eq!(window.figures(at(8 * 3600)).attempts, 1);
     }
 
+    #[test]
+    fn d153_of_10_000_outcomes_the_rate_is_exact_and_the_quantiles_are_within_a_bucket() {
+        let mut window = Window::default();
+        for number in 0..10_000u64 {
+            // 7,919 is prime, so that each time from 1 to 10,000 ms comes once.
+            let millis = number * 7_919 % 10_000 + 1;
+            window.record(Duration::from_millis(number * 29), millis % 8 != 0, Some(Took::First(Duration::from_millis(millis))));
+        }
+        let figures = window.figures(at(290));
+        assert_eq!((figures.attempts, figures.failed, figures.error_rate()), (10_000, 1_250, 0.125));
+        let good: Vec<u64> = (1..=10_000).filter(|millis| millis % 8 != 0).collect();
+        let (p50, p95) = figures.quantiles.unwrap();
+        for (got, percent) in [(p50, 50), (p95, 95)] {
+            let exact = good[(good.len() * percent).div_ceil(100) - 1] as f64;
+            let got = got.as_secs_f64() * 1000.0;
+            assert!((got - exact).abs() <= exact * 0.032, "P{percent}: {got} for {exact}");
+        }
+    }
+
+    #[test]
+    fn d154_an_idle_provider_has_no_data_and_neither_0_nor_100_percent() {
+        let mut window = window(10, 10, Some(Took::Whole(Duration::from_secs(1))));
+        let nothing = Figures { attempts: 0, failed: 0, quantiles: None, status: Status::NoData };
+        assert_eq!(window.figures(at(300)), nothing);
+        assert!(!window.is_failing(at(300)));
+        window.record(at(300), true, None);
+        assert_eq!(window.figures(at(300)), Figures { attempts: 1, ..nothing });
+    }
+
+    #[test]
+    fn d161_ten_million_events_take_no_more_memory_than_one_for_each_slot() {
+        let mut window = Window::default();
+        for number in 0..10_000_000u64 {
+            let took = if number % 2 == 0 { Took::First(Duration::from_millis(5)) } else { Took::Whole(Duration::from_millis(9)) };
+            window.record(Duration::from_micros(number * 29), number % 10 != 0, Some(took));
+        }
+        let figures = window.figures(at(290));
+        assert_eq!((figures.attempts, figures.failed), (10_000_000, 1_000_000));
+        let histograms =
+            window.slots.iter().map(|slot| usize::from(slot.first.is_some()) + usize::from(slot.whole.is_some())).sum::<usize>();
+        assert!(histograms <= 2 * SLOTS, "{histograms}");
+        assert!(size_of::<Window>() + histograms * size_of::<Histogram>() < 128 << 10);
+    }
+
     proptest::proptest! {
+        /// However the clock jumps, nothing is made up and nothing panics.
+        #[test]
+        fn d159_a_clock_that_jumps_either_way_makes_up_no_events(events in proptest::collection::vec((0u64..100_000, proptest::bool::ANY), 1..200)) {
+            let mut window = Window::default();
+            for (before, (second, good)) in events.into_iter().enumerate() {
+                window.record(at(second), good, Some(Took::First(Duration::from_millis(second))));
+                let figures = window.figures(at(second));
+                proptest::prop_assert!((1..=before + 1).contains(&(figures.attempts as usize)));
+                proptest::prop_assert!(figures.failed <= figures.attempts);
+            }
+        }
+
+        /// Each event counts for 290 s and no longer than 300 s.
+        #[test]
+        fn d154_an_event_is_gone_within_one_slot_of_five_minutes(millis in 0u64..100_000_000) {
+            let mut window = Window::default();
+            let then = Duration::from_millis(millis);
+            window.record(then, false, None);
+            proptest::prop_assert_eq!(window.figures(then + at(290)).failed, 1);
+            proptest::prop_assert_eq!(window.figures(then + at(300)).failed, 0);
+        }
+
         /// The window agrees with a plain list of events.
         #[test]
-        fn agrees_with_a_list(events in proptest::collection::vec((0u64..40, proptest::bool::ANY, 1u64..100_000), 0..300)) {
+        fn d275_agrees_with_a_list(events in proptest::collection::vec((0u64..40, proptest::bool::ANY, 1u64..100_000), 0..300)) {
             let mut window = Window::default();
             let mut list: Vec<(u64, bool, u64)> = Vec::new();
             let mut now = 0;

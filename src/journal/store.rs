@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
 
-use super::record::{Outcome, Record};
+use super::query::{Query, compose, had_fallback, touched};
+use super::record::Record;
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,31 +48,6 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS requests_fallback ON requests (seq) WHERE fallback;
 ";
 
-/// Which records to read.
-#[derive(Debug, Clone, Default)]
-pub struct Query {
-    /// The most records, the newest ones.
-    pub limit: u32,
-    /// Only records before this one.
-    pub before: Option<i64>,
-    /// Only records not older than this.
-    pub since: Option<Duration>,
-    /// Only requests in which a fallback happened.
-    pub fallback: bool,
-    /// Only requests that did not get a whole answer because providers failed.
-    pub failed: bool,
-    /// Only requests that ended like this.
-    pub outcome: Option<Outcome>,
-    /// Only requests that tried this provider.
-    pub provider: Option<String>,
-    /// Only requests that asked for or tried this model.
-    pub model: Option<String>,
-    /// Only the request with this id.
-    pub id: Option<String>,
-    /// Leave out what this writer wrote after its n-th record: it comes over the feed.
-    pub until: Option<(i64, i64)>,
-}
-
 /// A record with its place in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
@@ -82,11 +57,23 @@ pub struct Stored {
     pub record: Record,
 }
 
+/// What a query found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The records, oldest first.
+    pub records: Vec<Stored>,
+    /// How many more there were that could not be read.
+    pub unreadable: usize,
+}
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
     path: String,
+    /// The file that is open, however it is called now.
+    #[cfg(unix)]
+    file: Option<(u64, u64)>,
 }
 
 impl Store {
@@ -108,7 +95,49 @@ impl Store {
             connection.execute_batch(SCHEMA)?;
             connection.pragma_update(None, "user_version", VERSION)
         })?;
+        #[cfg(unix)]
+        return Ok(Self { file: identity(path), ..store });
+        #[cfg(not(unix))]
         Ok(store)
+    }
+
+    /// Opens the store to write as [`Store::open`] does. One that is no store,
+    /// or not a whole one any more, is put aside, and a new one is begun.
+    pub fn open_or_begin(path: &Path) -> Result<Self, StoreError> {
+        match Self::open(path) {
+            Err(StoreError::Sqlite { problem, .. }) if is_ruined(&problem) => {
+                put_aside(path);
+                Self::open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether what is written still goes into the file of this name: another
+    /// program may have moved it, or cut it to nothing.
+    pub fn is_in_place(&self, path: &Path) -> bool {
+        let Ok(about) = std::fs::metadata(path) else { return false };
+        #[cfg(unix)]
+        if identity(path) != self.file {
+            return false;
+        }
+        about.len() > 0
+    }
+
+    /// The bytes on the disk, of the store and of what goes with it.
+    pub fn size(&self) -> u64 {
+        let size = |end: &str| std::fs::metadata(format!("{}{end}", self.path)).map_or(0, |about| about.len());
+        size("") + size("-wal")
+    }
+
+    /// Keeps what goes beside the store small next to this limit.
+    pub fn bound(&self, max_bytes: u64) -> Result<(), StoreError> {
+        let beside = (max_bytes / 8).clamp(64 << 10, 4 << 20);
+        let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.run(|connection| {
+            connection.pragma_update(None, "journal_size_limit", number(beside))?;
+            connection.pragma_update(None, "wal_autocheckpoint", number(beside / 4096))
+        })
     }
 
     /// Opens the store to read; `None` when nothing was ever written.
@@ -132,7 +161,12 @@ impl Store {
         let text = path.display().to_string();
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|problem| StoreError::Sqlite { path: text.clone(), problem })?;
-        let store = Self { connection, path: text };
+        let store = Self {
+            connection,
+            path: text,
+            #[cfg(unix)]
+            file: None,
+        };
         store.run(|connection| connection.busy_timeout(Duration::from_secs(5)))?;
         Ok(store)
     }
@@ -196,6 +230,10 @@ impl Store {
                 let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
                 let mut freed = vacuum.query([])?;
                 while freed.next()?.is_some() {}
+                drop(freed);
+                drop(vacuum);
+                // Only then the file becomes smaller. A reader may be in the way; the next time then.
+                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             }
             Ok(i64::try_from(gone).unwrap_or(PART) >= PART)
         })
@@ -213,90 +251,58 @@ impl Store {
         Ok(u64::try_from(pages.saturating_mul(number("page_size")?)).unwrap_or(0))
     }
 
-    /// The newest records that a query picks, oldest first. A record that
-    /// cannot be read is left out.
-    pub fn find(&self, query: &Query) -> Result<Vec<Stored>, StoreError> {
+    /// The newest records that a query picks, oldest first. Those that cannot
+    /// be read are left out and counted.
+    pub fn find(&self, query: &Query) -> Result<Found, StoreError> {
         let (sql, values) = compose(query);
-        let mut rows: Vec<Stored> = self.run(|connection| {
+        let mut unreadable = 0;
+        let mut records: Vec<Stored> = self.run(|connection| {
             let mut select = connection.prepare(&sql)?;
             let rows = select.query_map(params_from_iter(values), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
             let mut found = Vec::new();
             for row in rows {
                 let (seq, text) = row?;
-                found.extend(serde_json::from_str(&text).ok().map(|record| Stored { seq, record }));
+                match serde_json::from_str(&text) {
+                    Ok(record) => found.push(Stored { seq, record }),
+                    Err(_) => unreadable += 1,
+                }
             }
             Ok(found)
         })?;
-        rows.reverse();
-        Ok(rows)
+        records.reverse();
+        Ok(Found { records, unreadable })
     }
-}
-
-/// The statement of a query; every value is bound, none is written into it.
-fn compose(query: &Query) -> (String, Vec<Value>) {
-    let mut wheres = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
-    let mut with = |text: &str, value: Value| {
-        values.push(value);
-        wheres.push(text.replace('?', &format!("?{}", values.len())));
-    };
-    if let Some(before) = query.before {
-        with("seq < ?", before.into());
-    }
-    if let Some(since) = query.since {
-        let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        with("time_ms >= ?", oldest.into());
-    }
-    if let Some(provider) = &query.provider {
-        with("instr(touched, ?) > 0", format!(" {provider}/").into());
-    }
-    if let Some(model) = &query.model {
-        with(
-            "(instr(touched, '/' || ? || ' ') > 0 OR instr(touched, ' ' || ? || ' ') > 0 OR instr(touched, '=' || ? || ' ') > 0)",
-            model.clone().into(),
-        );
-    }
-    if let Some(id) = &query.id {
-        with("id = ?", id.clone().into());
-    }
-    if let Some(outcome) = query.outcome {
-        with("outcome = ?", outcome.name().to_owned().into());
-    }
-    if let Some((writer, n)) = query.until {
-        with("NOT (writer = ?", writer.into());
-        if let Some(last) = wheres.pop() {
-            values.push(n.into());
-            wheres.push(format!("{last} AND n > ?{})", values.len()));
-        }
-    }
-    if query.fallback {
-        wheres.push("fallback".to_owned());
-    }
-    if query.failed {
-        wheres.push("outcome IN ('failed', 'partial')".to_owned());
-    }
-    let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
-    values.push(i64::from(query.limit).into());
-    (format!("SELECT seq, record FROM requests{filter} ORDER BY seq DESC LIMIT ?{}", values.len()), values)
-}
-
-/// Whether a fallback happened: another model than the first of the chain answered.
-pub(super) fn had_fallback(record: &Record) -> bool {
-    matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
-}
-
-/// Every `provider/model` that the request touched, and behind an equals sign
-/// the name it asked for, each between spaces.
-fn touched(record: &Record) -> String {
-    let mut text = format!(" ={} ", record.model);
-    for attempt in &record.attempts {
-        text.push_str(&format!(" {}/{} ", attempt.provider, attempt.model));
-    }
-    text
 }
 
 fn time_millis(text: &str) -> i64 {
     text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond)
+}
+
+/// Which file has this name.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
+}
+
+/// Whether the file is no store, or a broken one.
+fn is_ruined(problem: &rusqlite::Error) -> bool {
+    matches!(problem.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+/// Gives a broken store another name, the same each time, so that they do not pile up.
+fn put_aside(path: &Path) {
+    tracing::warn!("the request log {0} is damaged; it is kept as {0}.damaged, and a new one is begun", path.display());
+    let _ = std::fs::rename(path, format!("{}.damaged", path.display()));
+    forget_journal(path);
+}
+
+/// Removes what belongs to a store that is not there any more: with another
+/// store it would do harm.
+pub(super) fn forget_journal(path: &Path) {
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+    }
 }
 
 /// Only the user may read the log, whatever the umask.
@@ -313,30 +319,11 @@ fn private(path: &Path) {
     let _ = path;
 }
 
-impl Query {
-    /// Whether a record that comes over the feed is one of those asked for.
-    pub fn wants(&self, record: &Record) -> bool {
-        let provider = |name: &String| record.attempts.iter().any(|attempt| attempt.provider == *name);
-        let model = |name: &String| {
-            record.model == *name
-                || record
-                    .attempts
-                    .iter()
-                    .any(|attempt| attempt.model == *name || format!("{}/{}", attempt.provider, attempt.model) == *name)
-        };
-        (!self.fallback || had_fallback(record))
-            && (!self.failed || matches!(record.outcome, Outcome::Failed | Outcome::Partial))
-            && self.outcome.is_none_or(|outcome| record.outcome == outcome)
-            && self.provider.as_ref().is_none_or(provider)
-            && self.model.as_ref().is_none_or(model)
-            && self.id.as_ref().is_none_or(|id| record.id == *id)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failover::Class;
+    use crate::journal::Outcome;
     use crate::journal::{Attempt, now_text};
 
     fn record(id: &str, outcome: Outcome, tried: &[(&str, &str)]) -> Box<Record> {
@@ -377,7 +364,7 @@ mod tests {
     }
 
     fn ids(store: &Store, query: &Query) -> Vec<String> {
-        store.find(query).unwrap().into_iter().map(|stored| stored.record.id).collect()
+        store.find(query).unwrap().records.into_iter().map(|stored| stored.record.id).collect()
     }
 
     #[test]
@@ -415,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn old_and_too_many_records_go() {
+    fn d247_old_and_too_many_records_go() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("log.db")).unwrap();
         let batch: Vec<_> = (0..5000).map(|n| (n, record(&format!("r{n}"), Outcome::Served, &[("x", "m")]))).collect();
@@ -436,9 +423,28 @@ mod tests {
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "what is too old goes");
     }
 
+    #[test]
+    fn d160_records_keep_their_order_when_the_wall_clock_jumps() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("log.db")).unwrap();
+        let hours = [("a", 0), ("b", 10 * 365 * 24), ("c", -24), ("d", 0)];
+        for (n, (id, ahead)) in (1..).zip(hours) {
+            let mut record = record(id, Outcome::Served, &[("x", "m")]);
+            record.time = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead)).to_string();
+            store.append(1, &[(n, record)]).unwrap();
+        }
+        let all = Query { limit: 50, ..Query::default() };
+        assert_eq!(ids(&store, &all), ["a", "b", "c", "d"]);
+        assert_eq!(ids(&store, &Query { limit: 2, ..all.clone() }), ["c", "d"]);
+        store.trim(Duration::from_secs(48 * 3600), u64::MAX).unwrap();
+        assert_eq!(ids(&store, &all).len(), 4);
+        store.trim(Duration::from_secs(3600), u64::MAX).unwrap();
+        assert_eq!(ids(&store, &all), ["a", "b", "d"]);
+    }
+
     #[cfg(unix)]
     #[test]
-    fn only_the_user_can_read_it() {
+    fn d253_only_the_user_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, oneshot};
 
 use super::record::Record;
-use super::store::Store;
+use super::store::{Store, forget_journal};
 
 /// Records that wait for the writer; more are dropped and counted.
 const QUEUE: usize = 4096;
@@ -181,6 +181,9 @@ impl Writer {
                 None => messages.recv_timeout(TRIM_EVERY),
                 Some(oldest) => messages.recv_timeout(BATCH_AGE.saturating_sub(oldest.elapsed())),
             };
+            if self.dropped.load(Ordering::Relaxed) > self.told {
+                self.complain("more requests ended than could be written");
+            }
             match message {
                 Ok(Message::Record(record)) => self.take(record),
                 Ok(Message::Subscribe(answer)) => {
@@ -229,21 +232,30 @@ impl Writer {
 
     fn store_batch(&mut self) -> Result<(), super::StoreError> {
         let Some(path) = &self.path else { return Ok(()) };
-        if !path.exists() {
-            // Somebody moved or deleted it: writing on would fill a file without a name.
+        if self.store.as_ref().is_some_and(|store| !store.is_in_place(path)) {
+            // Somebody moved it, removed it or cut it to nothing: writing on would fill a file without a name.
             self.store = None;
+            if std::fs::metadata(path).is_ok_and(|about| about.len() == 0) {
+                forget_journal(path);
+            }
         }
         let store = match self.store.take() {
             Some(store) => store,
-            None => Store::open(path)?,
+            None => {
+                let store = Store::open_or_begin(path)?;
+                store.bound(self.limits.max_bytes)?;
+                store
+            }
         };
         self.store.insert(store).append(self.id, &self.batch)
     }
 
     fn trim(&mut self) {
+        let most = self.limits.max_bytes;
         let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= TRIM_EVERY);
-        let Some(store) = self.store.as_ref().filter(|_| due) else { return };
-        match store.trim(self.limits.keep, self.limits.max_bytes) {
+        // The files may be as large as the limit at their largest, so they are cut before.
+        let Some(store) = self.store.as_ref().filter(|store| due || store.size() > most / 4 * 3) else { return };
+        match store.trim(self.limits.keep, most / 8 * 5) {
             // There may be more, so come back with the next batch.
             Ok(true) => {}
             Ok(false) | Err(_) => self.trimmed_at = Some(Instant::now()),

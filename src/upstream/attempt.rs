@@ -86,6 +86,8 @@ pub struct Failure {
     pub hint: Option<Hint>,
     /// The request may have reached the provider.
     pub sent: bool,
+    /// This machine could not make the attempt; the provider had no part in it.
+    pub ours: bool,
     /// The user should hear of it at once: it will not pass by itself.
     pub loud: bool,
     /// What happened, for the program's own log: never the provider's words.
@@ -107,7 +109,7 @@ pub struct Refused {
 
 impl Failure {
     fn new(class: Class, detail: impl Into<String>) -> Self {
-        Self { class, status: None, hint: None, sent: true, loud: false, detail: detail.into(), refused: None }
+        Self { class, status: None, hint: None, sent: true, ours: false, loud: false, detail: detail.into(), refused: None }
     }
 
     /// Whether the provider may have answered all the same, unheard.
@@ -224,20 +226,32 @@ fn broken(problem: &legacy::Error) -> Failure {
         words.push(cause.to_string());
     }
     words.dedup();
-    let failure = Failure { loud: is_untrusted(problem), ..Failure::new(Class::Network, words.join(": ")) };
+    let failure = Failure { loud: is_untrusted(problem), ours: is_exhausted(problem), ..Failure::new(Class::Network, words.join(": ")) };
     if problem.is_connect() { failure.unsent() } else { failure }
+}
+
+/// Whether this machine has no more open files to give.
+fn is_exhausted(problem: &legacy::Error) -> bool {
+    /// EMFILE and ENFILE, the same on Linux, macOS and the BSDs.
+    const TOO_MANY_FILES: [i32; 2] = [24, 23];
+    let files = |cause: &std::io::Error| cfg!(unix) && cause.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
+    causes(problem).any(|cause| cause.downcast_ref().is_some_and(files))
 }
 
 /// Whether the provider could not prove who it is.
 fn is_untrusted(problem: &legacy::Error) -> bool {
-    let certificate = |cause: &(dyn std::error::Error + 'static)| {
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
-            let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-            inner.downcast_ref::<rustls::Error>()
-        });
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
-    };
-    causes(problem).any(certificate)
+    let certificate =
+        |cause: &rustls::Error| matches!(cause, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+    causes(problem).any(|cause| within(cause).downcast_ref().is_some_and(certificate))
+}
+
+/// What an I/O error was made of, which is not among its causes.
+fn within<'e>(cause: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
+    let mut inner = cause;
+    while let Some(deeper) = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        inner = deeper;
+    }
+    inner
 }
 
 fn causes<'e>(problem: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
@@ -267,6 +281,7 @@ async fn failed(status: StatusCode, mut headers: HeaderMap, body: Incoming, dead
         status: Some(status.as_u16()),
         hint,
         sent: true,
+        ours: false,
         loud: false,
         detail,
         refused: Some(Refused { status, headers, body }),
@@ -295,6 +310,7 @@ fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
         status: Some(status.as_u16()),
         hint,
         sent: true,
+        ours: false,
         loud: false,
         detail: "an error inside a good answer".to_owned(),
         refused,

@@ -22,7 +22,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to say so.
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// The largest head of an answer.
-const LARGEST_HEAD: usize = 64 * 1024;
+const LARGEST_HEAD: usize = 32 * 1024;
 
 /// What is needed to call one provider.
 pub(super) struct Line {

@@ -180,7 +180,12 @@ impl Connection for Stream {
 
 impl Watched {
     fn may_send(&self) -> io::Result<()> {
-        if self.uses.0.spoiled.load(Ordering::Relaxed) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        if self.uses.0.spoiled.load(Ordering::Relaxed) {
+            // As if it had been closed while it was idle: the request goes out over another one.
+            self.uses.0.heard.store(false, Ordering::Relaxed);
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
     }
 
     fn sent(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

@@ -15,6 +15,7 @@ use super::tls;
 use crate::catalog::{Auth, PingAuth};
 use crate::config::{KeyState, Provider};
 use crate::failover::{Class, ErrorText, blames_key, classify};
+use crate::redact::Redactor;
 
 /// A list of models is never larger than this.
 const LARGEST: usize = 8 << 20;
@@ -132,6 +133,8 @@ impl Validator {
             Err(_) => Checked::new(Standing::Unreachable, format!("no answer within {}", humantime::format_duration(patience))),
         };
         checked.took = started.elapsed();
+        // Some of it is the provider's own words: a host that it redirects to, for example.
+        checked.detail = Redactor::new(provider.key.key().into_iter().map(|key| key.expose())).mask_text(&checked.detail);
         checked
     }
 

@@ -1,10 +1,11 @@
-"""The official openai package against `routor serve --demo`.
+"""The official openai package against `routor serve`.
 
 Starts the daemon, points the SDK at it, and looks at what an app would see:
-plain, streamed and tool calls that fall back unseen, and a call that fails
-everywhere and is sent exactly once.
+plain, streamed and tool calls that fall back unseen in the demo, and calls
+that fail everywhere and are sent exactly once.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -16,16 +17,17 @@ import time
 
 import openai
 
+import failing
+
 BINARY = sys.argv[1]
 
 
-def start(env):
-    """The daemon, its base URL and its state folder."""
-    daemon = subprocess.Popen(
-        [BINARY, "serve", "--demo", "--port", "0"], env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def start(env, *args, state=None):
+    """The daemon, its base URL and its state folder, which the demo chooses itself."""
+    command = [BINARY, "serve", *args, "--port", "0"]
+    daemon = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     threading.Timer(120, daemon.kill).start()
-    base, state, seen = None, None, []
+    base, seen = None, []
     for line in daemon.stderr:
         seen.append(line)
         state = state or next(iter(re.findall(r"--state (\S+) logs", line)), None)
@@ -105,6 +107,52 @@ def failed_once(client, env, state):
     assert after[-1]["outcome"] == "failed" and len(after[-1]["attempts"]) == 1, after[-1]
 
 
+def assert_all_failed(error):
+    assert error.status_code == 502 and error.code == "all_models_failed", error
+    assert error.response.headers["x-should-retry"] == "false", error.response.headers
+
+
+def sent_once(call, chain, env, state):
+    """The call fails, and it has arrived once: one record, and one attempt at each provider at most."""
+    before, calls = len(settled(env, state)), [provider.calls for provider in chain.values()]
+    try:
+        call()
+    except openai.InternalServerError as error:
+        assert_all_failed(error)
+    else:
+        raise AssertionError("a call that cannot succeed succeeded")
+    after = settled(env, state)
+    assert len(after) == before + 1, f"{len(after) - before} requests arrived for one call"
+    made = [provider.calls - count for provider, count in zip(chain.values(), calls)]
+    assert made == [1, 1, 1] and after[-1]["outcome"] == "failed", (made, after[-1])
+
+
+def d136_a_default_client_sends_a_call_that_fails_everywhere_once(home):
+    """Nothing is set at the client: its own retries are what would multiply the attempts."""
+    chain, state = failing.providers(), os.path.join(home, "failing")
+    file = os.path.join(home, "failing.toml")
+    with open(file, "w") as out:
+        out.write(failing.config(chain))
+    env = {"PATH": os.environ["PATH"], "HOME": home, "ROUTOR_STATE": state}
+    daemon, base, state = start(env, "--config", file, state=state)
+    try:
+        client = openai.OpenAI(base_url=base + "/v1", api_key="unused")
+        assert client.max_retries > 0, "the SDK retries by itself"
+        asked = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
+        sent_once(lambda: client.chat.completions.create(**asked), chain, env, state)
+        sent_once(lambda: list(client.chat.completions.create(**asked, stream=True)), chain, env, state)
+
+        async def in_a_loop():
+            async with openai.AsyncOpenAI(base_url=base + "/v1", api_key="unused") as other:
+                await other.chat.completions.create(**asked)
+
+        sent_once(lambda: asyncio.run(in_a_loop()), chain, env, state)
+    finally:
+        daemon.terminate()
+        code = daemon.wait(timeout=20)
+    assert code == 0, f"the daemon ended with {code}"
+
+
 def unknown_model(client):
     try:
         client.chat.completions.create(model="demo-south/gemini-simulate", messages=[{"role": "user", "content": "hello"}])
@@ -123,11 +171,12 @@ def listed(client):
 def main():
     with tempfile.TemporaryDirectory() as home:
         env = {"PATH": os.environ["PATH"], "HOME": home}
-        daemon, base, state = start(env)
+        daemon, base, state = start(env, "--demo")
         passed = 0
         try:
             client = openai.OpenAI(base_url=base + "/v1", api_key="unused")
-            checks = [plain, streamed, tools, lambda c: failed_once(c, env, state), unknown_model, listed]
+            failed = [lambda c: failed_once(c, env, state), lambda _: d136_a_default_client_sends_a_call_that_fails_everywhere_once(home)]
+            checks = [plain, streamed, tools, *failed, unknown_model, listed]
             for check in checks:
                 check(client)
                 passed += 1
