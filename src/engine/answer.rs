@@ -126,6 +126,9 @@ impl Run<'_> {
             let first = chain.first().is_some_and(|first| first.label == candidate.label);
             let Some((sent, started)) = self.attempt(candidate, left, &mut draft).await else { break };
             progress.made += 1;
+            if !matches!(sent, Sent::Failed(_)) {
+                put_off(if in_reserve { forced.as_slice() } else { &cooling }, &mut draft);
+            }
             match sent {
                 Sent::Whole(whole) => return self.deliver_whole(whole, Won { candidate, ticket, started, chain: &chain }, draft, routed),
                 Sent::Live(live) => return self.deliver_stream(live, Won { candidate, ticket, started, chain: &chain }, draft, routed),
@@ -322,6 +325,13 @@ impl Won<'_> {
         draft.edit(|record| record.served_by = Some(label.clone()));
         let fallback = self.chain.first().is_some_and(|first| first.label != self.candidate.label);
         Routed { model: Some(label), attempts: draft.read(|record| record.attempts.len()), fallback, ..routed }
+    }
+}
+
+/// Writes down who was put off and then not needed.
+fn put_off(cooling: &[&Candidate], draft: &mut Draft) {
+    if !cooling.is_empty() {
+        draft.edit(|record| record.skipped.extend(cooling.iter().map(|candidate| skipped(candidate, Why::Cooling, None, None))));
     }
 }
 

@@ -1,4 +1,4 @@
-//! `GET /dashboard`: one page and its two files, inside the binary. It asks no
+//! `GET /dashboard`: one page and its files, inside the binary. It asks no
 //! other host for anything, and its policy forbids it.
 
 use bytes::Bytes;
@@ -16,10 +16,17 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 /// The file at a path; `None` when it is none of the page's.
 pub(super) fn file(path: &str) -> Option<Response<Out>> {
+    let script = "text/javascript; charset=utf-8";
     let (kind, text) = match path {
         "/dashboard" | "/dashboard/" => ("text/html; charset=utf-8", include_str!("page/index.html")),
         "/dashboard/page.css" => ("text/css; charset=utf-8", include_str!("page/page.css")),
-        "/dashboard/page.js" => ("text/javascript; charset=utf-8", include_str!("page/page.js")),
+        "/dashboard/theme.js" => (script, include_str!("page/theme.js")),
+        "/dashboard/page.js" => (script, include_str!("page/page.js")),
+        "/dashboard/api.js" => (script, include_str!("page/api.js")),
+        "/dashboard/dom.js" => (script, include_str!("page/dom.js")),
+        "/dashboard/health.js" => (script, include_str!("page/health.js")),
+        "/dashboard/log.js" => (script, include_str!("page/log.js")),
+        "/dashboard/try.js" => (script, include_str!("page/try.js")),
         "/dashboard/icon.svg" => ("image/svg+xml", include_str!("page/icon.svg")),
         _ => return None,
     };

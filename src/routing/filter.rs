@@ -30,6 +30,8 @@ pub enum Why {
     ContextWindow,
     /// Its provider rejected the key a moment ago.
     Auth,
+    /// It was being left alone, and another one answered.
+    Cooling,
     /// Its provider is configured and not in the pool.
     NotInPool,
 }
@@ -48,6 +50,7 @@ impl Why {
             Why::LocalOnly => "the alias keeps requests on this machine",
             Why::ContextWindow => "the prompt does not fit its context window",
             Why::Auth => "its provider rejected the key a moment ago",
+            Why::Cooling => "it was cooling, and another one answered",
             Why::NotInPool => "its provider is not in the pool; `routor check` says why",
         }
     }
