@@ -51,8 +51,11 @@ impl Reader {
 
     /// The next whole event, if it has arrived.
     pub fn next_event(&mut self) -> Result<Option<Event>, TooLarge> {
-        self.skip_byte_order_mark();
+        if !self.is_past_byte_order_mark() {
+            return Ok(None);
+        }
         match self.find_end() {
+            Some(end) if end > self.limit => Err(TooLarge(self.limit)),
             Some(end) => {
                 let raw = self.buffer.split_to(end).freeze();
                 self.searched = 0;
@@ -82,14 +85,20 @@ impl Reader {
         self.buffer.is_empty()
     }
 
-    fn skip_byte_order_mark(&mut self) {
+    /// Leaves out a byte order mark at the very start; false while it cannot
+    /// be told yet whether there is one.
+    fn is_past_byte_order_mark(&mut self) -> bool {
         const MARK: &[u8] = b"\xef\xbb\xbf";
-        if !self.started && self.buffer.len() >= MARK.len() {
-            self.started = true;
-            if self.buffer.starts_with(MARK) {
-                self.buffer.advance(MARK.len());
-            }
+        if self.started || self.buffer.is_empty() {
+            return true;
         }
+        if self.buffer.starts_with(MARK) {
+            self.buffer.advance(MARK.len());
+        } else if MARK.starts_with(&self.buffer) {
+            return false;
+        }
+        self.started = true;
+        true
     }
 
     /// The length of the first event, its blank line included.
@@ -264,9 +273,31 @@ mod tests {
         assert_eq!(reader.next_event(), Err(TooLarge(10)));
     }
 
+    #[test]
+    fn d099_a_byte_order_mark_counts_at_the_start_alone_and_in_any_number_of_parts() {
+        let split = |parts: &[&[u8]]| read(parts.iter().map(|part| part.to_vec()));
+        let plain = split(&[b"data: x\n\n"]);
+        assert_eq!(split(&[b"\xef", b"\xbb", b"\xbf", b"data: x\n\n"]), plain);
+        let after_a_line = split(&[b"\n\xef\xbb\xbfdata: x\n\n"]);
+        assert_eq!(split(&[b"\n", b"\xef\xbb\xbfdata: x\n\n"]), after_a_line);
+        assert_ne!(after_a_line.last(), plain.last(), "there it is a part of the name");
+    }
+
+    #[test]
+    fn d102_the_bound_holds_for_an_event_that_comes_at_once() {
+        for parts in [vec![b"data: 12345\n\n".to_vec()], b"data: 12345\n\n".chunks(1).map(<[u8]>::to_vec).collect()] {
+            let mut reader = Reader::new(8);
+            let refused = parts.into_iter().any(|part| {
+                reader.push(part.into());
+                reader.next_event().is_err()
+            });
+            assert!(refused);
+        }
+    }
+
     proptest::proptest! {
         #[test]
-        fn any_bytes_give_the_same_events_for_any_split(bytes in "[a:\\r\\n d]{0,60}", cuts in proptest::collection::vec(0usize..60, 0..8)) {
+        fn d267_any_bytes_give_the_same_events_for_any_split(bytes in "[a:\\r\\n d]{0,60}", cuts in proptest::collection::vec(0usize..60, 0..8)) {
             let bytes = bytes.into_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);

@@ -196,7 +196,7 @@ fn defaults_are_those_of_the_documentation() {
 
 proptest::proptest! {
     #[test]
-    fn no_text_makes_the_loader_panic(text in "\\PC{0,200}") {
+    fn d270_no_text_makes_the_loader_panic(text in "\\PC{0,200}") {
         let _ = load_with(&text, &[]).map_err(|problems| problems.render(false));
     }
 

@@ -446,7 +446,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_server_error_is_never_blamed_on_the_key(status in 500u16..600, body in "[a-z {}\":]{0,60}") {
+        fn d268_a_server_error_is_never_blamed_on_the_key(status in 500u16..600, body in "[a-z {}\":]{0,60}") {
             let class = class(status, &body);
             proptest::prop_assert!(class != Auth && class != BadRequest, "{class:?}");
         }

@@ -37,10 +37,10 @@ impl Query {
         let provider = |name: &String| record.attempts.iter().any(|attempt| attempt.provider == *name);
         let model = |name: &String| {
             record.model == *name
-                || record
-                    .attempts
-                    .iter()
-                    .any(|attempt| attempt.model == *name || format!("{}/{}", attempt.provider, attempt.model) == *name)
+                || record.attempts.iter().any(|attempt| {
+                    let label = format!("{}/{}", attempt.provider, attempt.model);
+                    label == *name || label.strip_suffix(name.as_str()).is_some_and(|before| before.ends_with('/'))
+                })
         };
         (!self.fallback || had_fallback(record))
             && (!self.failed || matches!(record.outcome, Outcome::Failed | Outcome::Partial))
@@ -67,13 +67,11 @@ pub(super) fn compose(query: &Query) -> (String, Vec<Value>) {
         with("time_ms >= ?", oldest.into());
     }
     if let Some(provider) = &query.provider {
-        with("instr(touched, ?) > 0", format!(" {provider}/").into());
+        with("instr(touched, ?) > 0", format!("{TRIED}{provider}/").into());
     }
     if let Some(model) = &query.model {
-        with(
-            "(instr(touched, '/' || ? || ' ') > 0 OR instr(touched, ' ' || ? || ' ') > 0 OR instr(touched, '=' || ? || ' ') > 0)",
-            model.clone().into(),
-        );
+        let tried = "instr(touched, '/' || ? || char(31)) > 0 OR instr(touched, char(31) || ? || char(31)) > 0";
+        with(&format!("({tried} OR instr(touched, char(30) || ? || char(30)) > 0)"), model.clone().into());
     }
     if let Some(id) = &query.id {
         with("id = ?", id.clone().into());
@@ -104,12 +102,16 @@ pub(super) fn had_fallback(record: &Record) -> bool {
     matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
 }
 
-/// Every `provider/model` that the request touched, and behind an equals sign
-/// the name it asked for, each between spaces.
+/// Around each `provider/model` that was tried, and around the name that was asked for.
+const TRIED: char = '\u{1f}';
+const ASKED: char = '\u{1e}';
+
+/// Every name of a request, marked so that one is not found inside another.
 pub(super) fn touched(record: &Record) -> String {
-    let mut text = format!(" ={} ", record.model);
+    let plain = |name: &str| name.replace([TRIED, ASKED], " ");
+    let mut text = format!("{ASKED}{}{ASKED}", plain(&record.model));
     for attempt in &record.attempts {
-        text.push_str(&format!(" {}/{} ", attempt.provider, attempt.model));
+        text.push_str(&format!("{TRIED}{}/{}{TRIED}", plain(&attempt.provider), plain(&attempt.model)));
     }
     text
 }

@@ -2,8 +2,12 @@
 //! yet, whether it is an error in disguise, how many tokens it took.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// Token counts as the provider told them.
@@ -45,6 +49,30 @@ pub enum Chunk {
     Garbled,
 }
 
+/// An object and nothing else: of a list, serde would take the items for the
+/// fields in their order.
+struct Fields<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Only<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Only<T> {
+            type Value = Fields<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Fields<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Fields)
+            }
+        }
+
+        deserializer.deserialize_map(Only(PhantomData))
+    }
+}
+
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow, default)]
@@ -80,7 +108,7 @@ struct Choice<'a> {
     #[serde(default)]
     index: Option<u32>,
     #[serde(borrow, default)]
-    delta: Option<Delta<'a>>,
+    delta: Option<Fields<Delta<'a>>>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -146,19 +174,19 @@ fn is_filled(value: Option<&RawValue>) -> bool {
 impl Body<'_> {
     /// MiniMax answers 200 with its error in `base_resp`.
     fn is_error(&self) -> bool {
-        let base = self.base_resp.and_then(|raw| serde_json::from_str::<BaseResp>(raw.get()).ok());
-        is_filled(self.error) || base.is_some_and(|base| base.status_code != 0) || self.kind.is_some_and(|kind| kind.get() == "\"error\"")
+        let base = self.base_resp.and_then(|raw| serde_json::from_str::<Fields<BaseResp>>(raw.get()).ok());
+        is_filled(self.error) || base.is_some_and(|base| base.0.status_code != 0) || self.kind.is_some_and(|kind| kind.get() == "\"error\"")
     }
 
     fn usage(&self) -> Usage {
-        let counts = self.usage.and_then(|raw| serde_json::from_str::<Counts>(raw.get()).ok());
-        counts.map_or(Usage::default(), |counts| Usage {
+        let counts = self.usage.and_then(|raw| serde_json::from_str::<Fields<Counts>>(raw.get()).ok());
+        counts.map_or(Usage::default(), |Fields(counts)| Usage {
             prompt: counts.prompt_tokens.and_then(|count| count.try_into().ok()),
             completion: counts.completion_tokens.and_then(|count| count.try_into().ok()),
         })
     }
 
-    fn choices(&self) -> Option<Vec<Choice<'_>>> {
+    fn choices(&self) -> Option<Vec<Fields<Choice<'_>>>> {
         self.choices.and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 }
@@ -173,8 +201,9 @@ pub fn read_answer(body: &[u8]) -> Answer {
 }
 
 fn read_text(body: &[u8]) -> Answer {
-    let Ok(answer) = serde_json::from_slice::<Body<'_>>(body) else {
+    let Ok(Fields(answer)) = serde_json::from_slice::<Fields<Body<'_>>>(body) else {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Ok(_) if is_list_of_error(body) => Answer::Error,
             Ok(_) => Answer::Garbled("JSON, but not an object"),
             Err(_) if body.iter().all(u8::is_ascii_whitespace) => Answer::Garbled("an empty body"),
             Err(_) => Answer::Garbled("not JSON"),
@@ -186,21 +215,28 @@ fn read_text(body: &[u8]) -> Answer {
     if !is_filled(answer.choices) {
         return Answer::Garbled("an answer without choices");
     }
-    let failed =
-        |choice: &Choice<'_>| is_filled(choice.error) || matches!(choice.finish_reason.as_deref(), Some("error" | "network_error"));
+    let failed = |Fields(choice): &Fields<Choice<'_>>| {
+        is_filled(choice.error) || matches!(choice.finish_reason.as_deref(), Some("error" | "network_error"))
+    };
     // A finish that says that the prompt was too long, and no word of an answer.
-    let no_room = |choice: &Choice<'_>| {
-        let says = |message: &RawValue| serde_json::from_str::<Delta<'_>>(message.get()).is_ok_and(|message| message.says_something());
+    let no_room = |Fields(choice): &Fields<Choice<'_>>| {
+        let says =
+            |message: &RawValue| serde_json::from_str::<Fields<Delta<'_>>>(message.get()).is_ok_and(|message| message.0.says_something());
         choice.finish_reason.as_deref() == Some("model_context_window_exceeded") && !choice.message.is_some_and(says)
     };
     match answer.choices() {
         Some(choices) if choices.iter().any(failed) || choices.iter().all(no_room) => Answer::Error,
-        Some(choices) if choices.iter().any(|choice| choice.message.is_some() || choice.text.is_some()) => {
+        Some(choices) if choices.iter().any(|Fields(choice)| choice.message.is_some() || choice.text.is_some()) => {
             Answer::Completion(answer.usage())
         }
         Some(_) => Answer::Garbled("choices without a message"),
         None => Answer::Garbled("choices of an unknown form"),
     }
+}
+
+/// Google's way of saying an error: a list with it inside.
+fn is_list_of_error(json: &[u8]) -> bool {
+    serde_json::from_slice::<Vec<Fields<Body<'_>>>>(json).is_ok_and(|list| list.first().is_some_and(|Fields(body)| body.is_error()))
 }
 
 /// What else an event tells.
@@ -230,17 +266,20 @@ fn read_event(data: &[u8]) -> (Chunk, Notes) {
     if data.trim_ascii().is_empty() {
         return (Chunk::Nothing, notes);
     }
-    let Ok(body) = serde_json::from_slice::<Body<'_>>(data) else { return (Chunk::Garbled, notes) };
+    let Ok(Fields(body)) = serde_json::from_slice::<Fields<Body<'_>>>(data) else {
+        return (if is_list_of_error(data) { Chunk::Error } else { Chunk::Garbled }, notes);
+    };
     if body.is_error() {
         return (Chunk::Error, notes);
     }
     notes.usage = body.usage();
     let choices = body.choices().unwrap_or_default();
     let (mut content, mut broken) = (false, false);
-    for choice in &choices {
+    for Fields(choice) in &choices {
         let bit = 1u64.checked_shl(choice.index.unwrap_or(0)).unwrap_or(0);
         notes.choices |= bit;
-        content |= choice.delta.as_ref().is_some_and(Delta::says_something) || is_filled(choice.text) || is_filled(choice.message);
+        content |=
+            choice.delta.as_ref().is_some_and(|delta| delta.0.says_something()) || is_filled(choice.text) || is_filled(choice.message);
         match choice.finish_reason.as_deref() {
             _ if is_filled(choice.error) => broken = true,
             Some("error" | "network_error") => broken = true,
@@ -260,6 +299,20 @@ fn read_event(data: &[u8]) -> (Chunk, Notes) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_no_answer_and_an_error_in_a_list_is_an_error() {
+        let error = br#"[{"error":{"code":400,"message":"API key not valid"}}]"#;
+        for (text, answer, chunk) in [
+            (&error[..], Answer::Error, Chunk::Error),
+            (b"[[{\"message\":1}]]", Answer::Garbled("JSON, but not an object"), Chunk::Garbled),
+            (b"[]", Answer::Garbled("JSON, but not an object"), Chunk::Garbled),
+            (b"{\"choices\":[[0,{\"content\":\"x\"}]]}", Answer::Garbled("choices of an unknown form"), Chunk::Nothing),
+        ] {
+            assert_eq!(read_answer(text), answer, "{}", String::from_utf8_lossy(text));
+            assert_eq!(read_chunk(text).0, chunk, "{}", String::from_utf8_lossy(text));
+        }
+    }
 
     #[test]
     fn answers_are_told_apart() {
