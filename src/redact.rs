@@ -108,7 +108,7 @@ fn forms(key: &str) -> Vec<Vec<u8>> {
 /// direction marks are left out, and it is cut at `longest` characters.
 pub fn printable(text: &str, longest: usize) -> String {
     let hidden =
-        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     let mut out: String =
         text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).filter(|c| !hidden(*c)).take(longest).collect();
     if text.chars().count() > longest {

@@ -1,11 +1,9 @@
-//! Masking: no key and no eight characters of one are left, nothing else is
-//! touched, and masking twice is masking once.
+//! Masking: no key and no eight characters of one are left, what is left is as
+//! it was, and masking twice is masking once.
 //!
 //! Input: keys, each on a line, an empty line, the text; `@0` in it stands for
 //! the first key, and so on.
 #![no_main]
-
-use std::borrow::Cow;
 
 use libfuzzer_sys::fuzz_target;
 use routor::redact::{Redactor, printable};
@@ -32,11 +30,14 @@ fuzz_target!(|input: &[u8]| {
         assert!(!parts.into_iter().any(|part| holds(&masked, part)), "a part of {key} is in {masked}");
     }
     assert_eq!(redactor.mask_text(&masked), masked);
-    let clean = !keys
-        .iter()
-        .any(|key| if key.len() < PART { text.contains(key) } else { key.as_bytes().windows(PART).any(|part| holds(&text, part)) });
-    assert_eq!(clean, matches!(redactor.mask(text.as_bytes()), Cow::Borrowed(_)));
-    assert!(masked.len() <= text.len() || text.len() < 4 || !clean);
+    if !text.contains('*') {
+        // What is left is the text, in order, with gaps.
+        let mut rest = text.as_str();
+        for kept in masked.split("***") {
+            let at = rest.find(kept).unwrap_or_else(|| panic!("{text} became {masked}"));
+            rest = &rest[at + kept.len()..];
+        }
+    }
 
     let shown = printable(&text, 40);
     assert!(shown.chars().count() <= 41 && !shown.contains(char::is_control), "{shown:?}");

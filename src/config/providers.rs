@@ -131,8 +131,10 @@ fn builtin(entry: &catalog::Provider, section: Option<(Placed<String>, Section<'
 fn custom(name: &Placed<String>, mut section: Section<'_, '_>, known: &[&str], reading: &Reading<'_>) -> Option<Provider> {
     let own = Own::read(&mut section, reading);
     section.finish();
-    if name.value.is_empty() || name.value.contains('/') {
-        reading.sink.push(Problem::at(name.span.clone(), "a provider's name is not empty and holds no slash"));
+    if name.value.is_empty() || name.value.contains(|c: char| c == '/' || c.is_control()) {
+        reading
+            .sink
+            .push(Problem::at(name.span.clone(), "a provider's name is not empty and holds neither slashes nor control characters"));
         return None;
     }
     let Some(endpoint) = own.endpoint.clone() else {

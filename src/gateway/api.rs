@@ -190,9 +190,9 @@ pub(super) async fn requests(gateway: &Gateway, query: Option<&str>) -> Result<R
         tracing::warn!("{problem}");
         unreadable(())
     })?;
-    let found = found.records;
-    let next = found.first().filter(|_| found.len() >= limit as usize && limit > 0).map(|oldest| oldest.seq.to_string());
-    let requests = found.iter().rev().map(|stored| &stored.record).collect();
+    let whole = found.records.len() + found.unreadable >= limit as usize && limit > 0;
+    let next = found.oldest.filter(|_| whole).map(|oldest| oldest.to_string());
+    let requests = found.records.iter().rev().map(|stored| &stored.record).collect();
     Ok(page(&Page { requests, next, recorded: true }))
 }
 

@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::events::Events;
 use super::guards::{self, Visit};
 use crate::engine::Relay;
+use crate::metrics::Metrics;
 
 /// What goes out.
 enum Content {
@@ -31,6 +32,8 @@ pub struct Out {
     content: Content,
     /// The connection is not idle until the body is gone.
     busy: Option<Busy>,
+    /// Where a panic in a stream is counted.
+    metrics: Option<Arc<Metrics>>,
     /// For the tests of what a panic does.
     #[cfg(debug_assertions)]
     pub(super) panics_at: Option<usize>,
@@ -54,13 +57,17 @@ impl Out {
         Self {
             content,
             busy: None,
+            metrics: None,
             #[cfg(debug_assertions)]
             panics_at: None,
         }
     }
 
-    pub(super) fn hold(&mut self, busy: Busy) {
+    pub(super) fn hold(&mut self, busy: Busy, metrics: &Arc<Metrics>) {
         self.busy = Some(busy);
+        if matches!(self.content, Content::Relay(_)) {
+            self.metrics = Some(Arc::clone(metrics));
+        }
     }
 }
 
@@ -79,7 +86,10 @@ impl Body for Out {
                     super::hooks::panic_at(&mut this.panics_at);
                     Pin::new(relay.as_mut()).poll_frame(cx)
                 }));
-                polled.unwrap_or_else(|_| Poll::Ready(relay.give_up().map(|bytes| Ok(Frame::data(bytes)))))
+                polled.unwrap_or_else(|_| {
+                    this.metrics.iter().for_each(|metrics| metrics.panicked());
+                    Poll::Ready(relay.give_up().map(|bytes| Ok(Frame::data(bytes))))
+                })
             }
         }
     }

@@ -11,7 +11,7 @@ use super::guards::{self, Visit};
 use super::reply::into_response;
 use super::server::Gateway;
 use crate::config::Server;
-use crate::engine::Call;
+use crate::engine::{Call, Reply};
 use crate::journal::{Draft, Outcome};
 use crate::upstream::Caller;
 use crate::wire::parse;
@@ -46,7 +46,20 @@ pub(super) async fn complete(
     let stopping = gateway.engine.stopping.clone();
     let answer = Arc::clone(&gateway.engine);
     tokio::select! {
-        reply = answer.answer(&gateway.desk, call) => Ok(into_response(reply, server.debug_routing)),
+        reply = answer.answer(&gateway.desk, call) => {
+            error_code(&reply).into_iter().for_each(|code| gateway.shared.metrics.refused(code));
+            Ok(into_response(reply, server.debug_routing))
+        }
         () = stopping.cancelled() => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "routor is stopping; ask again in a moment")),
+    }
+}
+
+/// The code of an error that routor itself makes of a reply.
+fn error_code(reply: &Reply) -> Option<&'static str> {
+    match reply {
+        Reply::Whole { .. } | Reply::Stream { .. } => None,
+        Reply::AllFailed { too_long: true, .. } => Some("context_length_exceeded"),
+        Reply::AllFailed { .. } => Some("all_models_failed"),
+        Reply::Refused(refusal) => Some(ApiError::from(refusal.clone()).code),
     }
 }

@@ -194,9 +194,10 @@ impl Gateway {
                 let handled = AssertUnwindSafe(routes::handle(&gateway, request, unmapped(local), &clocks)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| {
                     gateway.shared.metrics.panicked();
+                    gateway.shared.metrics.refused("internal_error");
                     error::internal().into_response()
                 });
-                response.body_mut().hold(busy);
+                response.body_mut().hold(busy, &gateway.shared.metrics);
                 Ok::<_, Infallible>(response)
             }
         });

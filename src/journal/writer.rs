@@ -23,6 +23,8 @@ const BATCH: usize = 256;
 const BATCH_AGE: Duration = Duration::from_millis(200);
 /// How often old records are looked for.
 const TRIM_EVERY: Duration = Duration::from_secs(30);
+/// How often they are looked for when nothing is written.
+const TRIM_IDLE: Duration = Duration::from_secs(3600);
 /// How often dropped records are spoken of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -86,6 +88,7 @@ impl Journal {
             told: 0,
             told_at: None,
             trimmed_at: None,
+            wrote: false,
             feed,
             observer,
         };
@@ -170,6 +173,8 @@ struct Writer {
     told: u64,
     told_at: Option<Instant>,
     trimmed_at: Option<Instant>,
+    /// Whether something was written since.
+    wrote: bool,
     feed: broadcast::Sender<Arc<Record>>,
     observer: Observer,
 }
@@ -226,6 +231,7 @@ impl Writer {
                 self.complain(&problem.to_string());
             }
             self.batch.clear();
+            self.wrote = true;
         }
         self.trim();
     }
@@ -252,13 +258,15 @@ impl Writer {
 
     fn trim(&mut self) {
         let most = self.limits.max_bytes;
-        let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= TRIM_EVERY);
+        // A log that nobody writes to only ages.
+        let every = if self.wrote { TRIM_EVERY } else { TRIM_IDLE };
+        let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= every);
         // The files may be as large as the limit at their largest, so they are cut before.
         let Some(store) = self.store.as_ref().filter(|store| due || store.size() > most / 4 * 3) else { return };
         match store.trim(self.limits.keep, most / 8 * 5) {
             // There may be more, so come back with the next batch.
             Ok(true) => {}
-            Ok(false) | Err(_) => self.trimmed_at = Some(Instant::now()),
+            Ok(false) | Err(_) => (self.trimmed_at, self.wrote) = (Some(Instant::now()), false),
         }
     }
 

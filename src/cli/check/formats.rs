@@ -88,8 +88,11 @@ pub fn github(report: &Report, screen: &Screen) -> Result<(), Unprinted> {
         };
         command(level, &format!("routor check: {}", row.provider), &told(row), screen)?;
     }
-    for chain in report.chains.iter().filter(|chain| !chain.usable) {
-        command("error", &format!("routor check: {}", chain.name), "no model of this chain is in the pool", screen)?;
+    for (name, _) in report.dead_chains() {
+        command("error", &format!("routor check: {name}"), "no model of this chain is in the pool", screen)?;
+    }
+    if report.fails_for_warnings() {
+        command("error", "routor check", "--strict: the warnings make this check fail", screen)?;
     }
     for warning in &report.warnings {
         command("warning", "routor check", warning, screen)?;
@@ -132,7 +135,8 @@ fn junit_to(out: &mut Writer<Vec<u8>>, report: &Report) -> std::io::Result<()> {
     let chain = |name: String, row: &ChainRow| Case {
         name,
         millis: 0,
-        failure: (!row.usable).then(|| ("no_answer".to_owned(), "no model of this chain is in the pool".to_owned())),
+        // An alias that must stay on this machine and cannot is a warning.
+        failure: (!row.usable && !row.local_only).then(|| ("no_answer".to_owned(), "no model of this chain is in the pool".to_owned())),
         skipped: None,
         out: row.candidates.join(" → "),
     };
@@ -143,8 +147,7 @@ fn junit_to(out: &mut Writer<Vec<u8>>, report: &Report) -> std::io::Result<()> {
         .iter()
         .flat_map(|without| without.chains.iter().map(move |row| chain(format!("{} without {}", row.name, without.provider), row)));
     let mut chains: Vec<Case> = own.chain(without).collect();
-    if !report.ok && providers.iter().chain(&chains).all(|case| case.failure.is_none()) {
-        // Strict: nothing failed but the warnings.
+    if report.fails_for_warnings() {
         let failure = Some(("warnings".to_owned(), report.warnings.join("\n")));
         chains.push(Case { name: "warnings".to_owned(), millis: 0, failure, skipped: None, out: String::new() });
     }
@@ -200,7 +203,8 @@ fn seconds(millis: u64) -> String {
     format!("{}.{:03}", millis / 1000, millis % 1000)
 }
 
-/// XML 1.0 knows no control characters.
+/// XML 1.0 knows no control characters and no non-characters.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+    let unknown = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|c| if unknown(c) { '\u{fffd}' } else { c }).collect()
 }

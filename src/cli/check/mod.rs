@@ -16,6 +16,7 @@ use crate::catalog::Tier;
 use crate::config::{Provider, Settings};
 use crate::engine::{Engine, Fleet};
 use crate::journal::{Journal, Limits};
+use crate::redact::printable;
 use crate::upstream::{Checked, Standing};
 use report::Report;
 
@@ -177,7 +178,10 @@ pub fn warnings(fleet: &Fleet) -> Vec<String> {
                 continue;
             }
             let near = listed.iter().map(|id| (strsim::jaro_winkler(id, &candidate.facts.id), id)).max_by(|(a, _), (b, _)| a.total_cmp(b));
-            let near = near.filter(|(likeness, _)| *likeness > 0.8).map(|(_, id)| format!("; the nearest is {id}")).unwrap_or_default();
+            let near = near
+                .filter(|(likeness, _)| *likeness > 0.8)
+                .map(|(_, id)| format!("; the nearest is {}", printable(id, 200)))
+                .unwrap_or_default();
             let warning =
                 format!("{} does not list {}, which is in the chain of {tier}{near}", candidate.facts.provider, candidate.facts.id);
             if !warnings.contains(&warning) {

@@ -110,6 +110,21 @@ impl Report {
         }
     }
 
+    /// The chains that have no answer, those without a provider among them.
+    pub fn dead_chains(&self) -> impl Iterator<Item = (String, &ChainRow)> {
+        let own = self.chains.iter().filter(|chain| !chain.local_only).map(|chain| (chain.name.clone(), chain));
+        let without = self
+            .without
+            .iter()
+            .flat_map(|without| without.chains.iter().map(move |chain| (format!("{} without {}", chain.name, without.provider), chain)));
+        own.chain(without).filter(|(_, chain)| !chain.usable)
+    }
+
+    /// Whether nothing failed but the warnings, which `--strict` counts.
+    pub fn fails_for_warnings(&self) -> bool {
+        !self.ok && self.providers.iter().all(|row| !row.fails) && self.dead_chains().next().is_none()
+    }
+
     /// The key variables in a line for people.
     pub fn looked_at(&self) -> String {
         let names = |set: bool| -> Vec<&str> {
