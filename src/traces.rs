@@ -45,7 +45,9 @@ impl Traces {
         if let Some(protocol) = protocol.filter(|protocol| !protocol.is_empty() && protocol != "http/protobuf") {
             return Err(format!("traces are sent as http/protobuf; {protocol} (OTEL_EXPORTER_OTLP_PROTOCOL) is not there"));
         }
-        let exporter = SpanExporter::builder().with_http().build().map_err(|problem| format!("traces cannot be sent: {problem}"))?;
+        let exporter = SpanExporter::builder().with_http().build();
+        // The problem repeats the address, which may hold a password.
+        let exporter = exporter.map_err(|_| "traces cannot be sent: OTEL_EXPORTER_OTLP_ENDPOINT is not a usable address".to_owned())?;
         let named = paths::env("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty());
         let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let resource = if named { resource } else { resource.with_service_name("routor") };

@@ -15,6 +15,7 @@ use super::{Exit, prepare};
 use crate::catalog::{self, Tier};
 use crate::config::{KeyState, Order, Overflow, Provider, Settings, Target, TimeoutSet, Timeouts};
 use crate::paths;
+use crate::redact::printable;
 
 /// Does what was asked.
 pub fn run(common: &Common, args: &Config, screen: &Screen) -> Exit {
@@ -47,7 +48,7 @@ fn init(common: &Common, force: bool, stdout: bool, screen: &Screen) -> Result<(
         screen.error("no place for a configuration file: HOME is not set; give one with --config FILE");
         return Err(Exit::Usage);
     };
-    if path.exists() && !force {
+    if std::fs::symlink_metadata(&path).is_ok() && !force {
         screen.error(&format!("{} is there already; --force replaces it, --stdout prints instead", path.display()));
         return Err(Exit::No);
     }
@@ -77,6 +78,8 @@ fn starter() -> String {
     let found: Vec<(&catalog::Provider, &String)> = catalog::builtin()
         .providers
         .iter()
+        // Those that are used anyway: to name another one would bring it in.
+        .filter(|provider| provider.implicit && !provider.local && provider.base_url.is_some())
         .filter_map(|provider| Some((provider, provider.key_env.iter().find(|name| set(name))?)))
         .collect();
     let mut text = STARTER_HEAD.to_owned();
@@ -154,6 +157,8 @@ struct Shown<'a> {
     settings: &'a Settings,
     /// The line of each key that the file sets, by its path.
     lines: HashMap<String, usize>,
+    /// The file as it is: some of it is shown as it stands there.
+    table: toml::Table,
     file: String,
     out: String,
 }
@@ -166,17 +171,25 @@ impl<'a> Shown<'a> {
             note_lines(table.get_ref(), "", plain, &mut lines);
         }
         let file = settings.file.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        Self { settings, lines, file: file.unwrap_or_default(), out: String::new() }
+        let table = toml::from_str(plain).unwrap_or_default();
+        Self { settings, lines, table, file: printable(&file.unwrap_or_default(), 100), out: String::new() }
     }
 
     fn render(mut self) -> String {
-        let path = self.settings.file.as_deref().map(|path| path.display().to_string());
+        let path = self.settings.file.as_deref().map(|path| printable(&path.display().to_string(), 500));
         let _ = writeln!(self.out, "# the file: {}", path.unwrap_or_else(|| "none".to_owned()));
         self.server();
+        self.raw("pool");
         self.times();
         self.rules();
         for provider in &self.settings.providers {
+            let before = self.out.len();
             self.provider(provider);
+            // To name a server that nobody named would make its absence an error.
+            if provider.optional {
+                let section = self.out.split_off(before);
+                section.lines().for_each(|line| self.out.push_str(&if line.is_empty() { "\n".to_owned() } else { format!("# {line}\n") }));
+            }
         }
         self.models();
         self.routes();
@@ -194,11 +207,29 @@ impl<'a> Shown<'a> {
 
     fn set(&mut self, section: &str, key: &str, value: impl Into<Value>) {
         let origin = self.origin(&format!("{section}.{key}"));
-        self.put(key, &value.into().to_string(), &origin);
+        self.put(key, &written(&value.into()), &origin);
     }
 
     fn put(&mut self, key: &str, value: &str, origin: &str) {
-        let _ = writeln!(self.out, "{:<48} # {origin}", format!("{} = {value}", bare(key)));
+        // To say these two is more than not to say them: [::1] is listened on as well, and
+        // reasoning models have more time.
+        let implied = origin == "default" && matches!(key, "listen" | "first");
+        let comment = if implied { "# " } else { "" };
+        let _ = writeln!(self.out, "{:<48} # {origin}", format!("{comment}{} = {value}", bare(key)));
+    }
+
+    /// A section of the file as it stands there.
+    fn raw(&mut self, section: &str) {
+        let Some(Value::Table(values)) = self.table.get(section).cloned() else { return };
+        self.section(section);
+        for (key, value) in values {
+            self.set(section, &key, value);
+        }
+    }
+
+    /// What the file says of one provider or model.
+    fn of_file(&self, section: &str, name: &str, key: &str) -> Option<Value> {
+        self.table.get(section)?.get(name)?.get(key).cloned()
     }
 
     fn server(&mut self) {
@@ -207,11 +238,11 @@ impl<'a> Shown<'a> {
         self.set("server", "listen", strings(server.listen.required.iter().map(ToString::to_string)));
         let set = if server.client_key.is_some() { "set: clients must send it" } else { "not set: clients need no key" };
         let origin = format!("{}; {set}", self.origin("server.api_key_env"));
-        self.put("api_key_env", &Value::from(server.client_key_env.as_str()).to_string(), &origin);
-        let by_env = server.debug_routing && paths::env("DEBUG_ROUTING").is_some_and(|value| !value.is_empty());
+        self.put("api_key_env", &quoted(&server.client_key_env), &origin);
+        let by_env = paths::env("DEBUG_ROUTING").is_some_and(|value| crate::config::is_on(&value));
         let origin = if by_env { "DEBUG_ROUTING".to_owned() } else { self.origin("server.debug_routing") };
         self.put("debug_routing", &server.debug_routing.to_string(), &origin);
-        self.set("server", "max_body", bytesize::ByteSize::b(server.max_body).display().iec().to_string().replace(' ', ""));
+        self.set("server", "max_body", size(server.max_body));
         self.set("server", "allow_origins", strings(server.allow_origins.iter().cloned()));
         self.set("server", "allow_hosts", strings(server.allow_hosts.iter().cloned()));
         self.set("server", "overflow", if server.overflow == Overflow::BadRequest { "400" } else { "502" });
@@ -245,7 +276,7 @@ impl<'a> Shown<'a> {
         self.section("log");
         self.set("log", "requests", log.requests);
         self.set("log", "keep_days", i64::try_from(log.keep_days).unwrap_or(i64::MAX));
-        self.set("log", "max_size", bytesize::ByteSize::b(log.max_size).display().iec().to_string().replace(' ', ""));
+        self.set("log", "max_size", size(log.max_size));
     }
 
     fn provider(&mut self, provider: &Provider) {
@@ -261,16 +292,18 @@ impl<'a> Shown<'a> {
         let key = if self.lines.contains_key(&format!("{path}.api_key_file")) { "api_key_file" } else { "api_key_env" };
         let origin = format!("{}; {state}", self.origin(&format!("{path}.{key}")));
         let source = provider.key_source.clone().filter(|_| !matches!(provider.key, KeyState::NotNeeded)).unwrap_or_default();
-        self.put(key, &Value::from(source).to_string(), &origin);
-        if provider.optional {
-            let _ = writeln!(self.out, "# looked for on this machine; not an error when it is not there");
+        let source = match self.of_file("providers", &provider.name, key) {
+            Some(Value::String(own)) => own,
+            _ => source,
+        };
+        self.put(key, &quoted(&source), &origin);
+        for key in ["auth", "headers", "headers_env"] {
+            if let Some(value) = self.of_file("providers", &provider.name, key) {
+                self.set(&path, key, value);
+            }
         }
-        for header in &provider.headers {
-            let value = match &header.variable {
-                Some(variable) => format!("the value of {variable}"),
-                None => Value::from(header.value.expose()).to_string(),
-            };
-            let _ = writeln!(self.out, "# header {}: {value}", header.name);
+        if provider.optional {
+            let _ = writeln!(self.out, "looked for on this machine; not an error when it is not there");
         }
         self.own_times(&path, &section, provider.timeouts);
     }
@@ -302,6 +335,9 @@ impl<'a> Shown<'a> {
                     ("input_usd_per_mtok", facts.input_usd_per_mtok.map(Value::from)),
                     ("output_usd_per_mtok", facts.output_usd_per_mtok.map(Value::from)),
                 ];
+                if let Some(value) = self.of_file("models", &model.to_string(), "capabilities") {
+                    self.set(&path, "capabilities", value);
+                }
                 for (key, value) in values.into_iter().filter_map(|(key, value)| Some((key, value?))) {
                     self.set(&path, key, value);
                 }
@@ -317,7 +353,7 @@ impl<'a> Shown<'a> {
             let origin = self.origin(&format!("tiers.{tier}"));
             let _ = writeln!(self.out, "{:<48} # {origin}", format!("{tier} = ["));
             for model in settings.tiers.get(tier) {
-                let _ = writeln!(self.out, "    {},", Value::from(model.to_string()));
+                let _ = writeln!(self.out, "    {},", quoted(&model.to_string()));
             }
             let _ = writeln!(self.out, "]");
         }
@@ -332,7 +368,8 @@ impl<'a> Shown<'a> {
                 Target::List(list) => strings(list.iter().map(ToString::to_string)),
             };
             let origin = self.origin(&format!("aliases.{}", alias.name));
-            let value = if alias.local_only { format!("{{ to = {target}, local_only = true }}") } else { target.to_string() };
+            let target = written(&target);
+            let value = if alias.local_only { format!("{{ to = {target}, local_only = true }}") } else { target };
             self.put(&alias.name, &value, &origin);
         }
     }
@@ -361,7 +398,31 @@ fn time(value: Duration) -> String {
 /// A key as TOML wants it.
 fn bare(key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if plain { key.to_owned() } else { Value::from(key).to_string() }
+    if plain { key.to_owned() } else { quoted(key) }
+}
+
+/// A text in quotes, on one line. What JSON escapes, TOML reads; it wants one more.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007F")
+}
+
+/// A value on one line.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
+        Value::Table(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{} = {}", bare(key), written(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A number of bytes as the file may say it, exactly.
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    if bytes.is_multiple_of(MIB) { format!("{}MiB", bytes / MIB) } else { bytes.to_string() }
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn read_server(root: &mut Section<'_, '_>, listen: Option<SocketAddr>, around: &
 }
 
 /// Whether a switch in the environment is on.
-fn is_on(value: &str) -> bool {
+pub fn is_on(value: &str) -> bool {
     matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
 }
 

@@ -14,7 +14,7 @@ mod tests;
 
 pub use address::{Endpoint, is_private_host};
 pub use key::{Key, KeyState};
-pub use load::{Surroundings, load};
+pub use load::{Surroundings, is_on, load};
 pub use problem::{Problem, Problems};
 pub use providers::{Header, Provider};
 pub use settings::{

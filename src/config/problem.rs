@@ -51,7 +51,8 @@ impl Problems {
     pub fn new(file: impl Into<String>, source: &str, mut list: Vec<Problem>) -> Self {
         // A key that was pasted where a name belongs would be repeated in the message.
         for problem in &mut list {
-            problem.message = blank_runs(&problem.message, looks_like_a_key);
+            let one_line: String = problem.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            problem.message = blank_runs(&one_line, looks_like_a_key);
             problem.help = problem.help.take().map(|help| blank_runs(&help, looks_like_a_key));
         }
         list.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));

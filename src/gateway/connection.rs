@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head::{Fault, HeadScan};
@@ -160,6 +160,10 @@ impl AsyncRead for Socket {
             ready!(self.stream.poll_read_ready(cx))?;
             match self.stream.try_read_buf(buf) {
                 Ok(_) => {
+                    if buf.remaining() > 0 {
+                        // All that was there has been read: to ask again before more comes would be a call for nothing.
+                        let _ = self.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                    }
                     self.look(buf.filled().get(before..).unwrap_or_default());
                     return Poll::Ready(Ok(()));
                 }

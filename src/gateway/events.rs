@@ -51,8 +51,9 @@ pub(super) async fn follow(gateway: &Gateway, query: Option<&str>) -> Result<Res
             let past = query.clone();
             let read = move || Store::read(&path).ok().flatten().and_then(|store| store.find(&past).ok()).unwrap_or_default().records;
             for stored in tokio::task::spawn_blocking(read).await.unwrap_or_default() {
-                if sender.send(event(&stored.record)).await.is_err() {
-                    return;
+                tokio::select! {
+                    sent = sender.send(event(&stored.record)) => if sent.is_err() { return },
+                    () = closing.cancelled() => return,
                 }
             }
         }

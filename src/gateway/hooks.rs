@@ -26,8 +26,12 @@ pub(super) fn in_stream(headers: &HeaderMap) -> Option<usize> {
 
 /// Panics when the count has come down to nothing.
 pub(super) fn panic_at(left: &mut Option<usize>) {
-    if let Some(left) = left {
-        assert!(*left > 0, "asked to");
-        *left -= 1;
+    let Some(count) = left else { return };
+    match count.checked_sub(1) {
+        Some(fewer) => *count = fewer,
+        None => {
+            *left = None;
+            assert!(left.is_some(), "asked to");
+        }
     }
 }

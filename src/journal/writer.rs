@@ -1,11 +1,13 @@
 //! The one thread that writes the log, and the feed of what it writes.
 //! Requests hand their record over and go on; when the queue is full the
-//! record is dropped and counted.
+//! record is dropped and counted. The thread is woken for the first record of a
+//! batch and then comes by itself: to wake it for each of them would cost a
+//! request more than everything else that is done for the log.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,13 @@ use super::store::{Store, forget_journal};
 const QUEUE: usize = 4096;
 /// Records that wait for a reader of the feed; it misses more than these.
 const FEED: usize = 1024;
-/// A batch is written when it is this long or this old.
-const BATCH: usize = 256;
+/// Messages that wait for the writer.
+const MESSAGES: usize = 64;
+/// What waits is written when it is this much or this old.
+const BATCH: usize = 512;
 const BATCH_AGE: Duration = Duration::from_millis(200);
+/// The same while somebody follows.
+const LIVE_AGE: Duration = Duration::from_millis(20);
 /// How often old records are looked for.
 const TRIM_EVERY: Duration = Duration::from_secs(30);
 /// How often they are looked for when nothing is written.
@@ -51,8 +57,13 @@ pub struct Feed {
 /// Is shown every record, on the writer's thread.
 pub type Observer = Box<dyn FnMut(&Record) + Send>;
 
+/// Boxed as they came: to hand one over is to move a pointer.
+#[allow(clippy::vec_box)]
+type Waiting = Vec<Box<Record>>;
+
 enum Message {
-    Record(Box<Record>),
+    /// There is something in the queue.
+    Look,
     Subscribe(oneshot::Sender<Feed>),
     Flush(oneshot::Sender<()>),
     Stop,
@@ -61,7 +72,8 @@ enum Message {
 /// The way into the log.
 #[derive(Debug)]
 pub struct Journal {
-    queue: SyncSender<Message>,
+    queue: Arc<Mutex<Waiting>>,
+    messages: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     halting: AtomicBool,
     path: Option<PathBuf>,
@@ -73,7 +85,8 @@ impl Journal {
     /// feed works all the same. A store that cannot be opened is tried again,
     /// and records are dropped and counted meanwhile.
     pub fn start(path: Option<PathBuf>, limits: Limits, observer: Observer) -> std::io::Result<Arc<Self>> {
-        let (queue, messages) = sync_channel(QUEUE);
+        let (sender, messages) = sync_channel(MESSAGES);
+        let queue = Arc::new(Mutex::new(Vec::new()));
         let dropped = Arc::new(AtomicU64::new(0));
         let (feed, _) = broadcast::channel(FEED);
         let writer = Writer {
@@ -91,15 +104,26 @@ impl Journal {
             wrote: false,
             feed,
             observer,
+            queue: Arc::clone(&queue),
         };
         let thread = std::thread::Builder::new().name("routor-log".to_owned()).spawn(move || writer.run(&messages))?;
-        Ok(Arc::new(Self { queue, dropped, halting: AtomicBool::new(false), path, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self { queue, messages: sender, dropped, halting: AtomicBool::new(false), path, thread: Mutex::new(Some(thread)) }))
     }
 
     /// Hands a record over. Never waits.
     pub fn write(&self, record: Box<Record>) {
-        if self.queue.try_send(Message::Record(record)).is_err() {
+        let mut queue = lock(&self.queue);
+        if queue.len() >= QUEUE {
+            drop(queue);
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.push(record);
+        let waiting = queue.len();
+        drop(queue);
+        if waiting == 1 || waiting.is_multiple_of(BATCH) {
+            // When it cannot be told, it has been told something else and will look all the same.
+            let _ = self.messages.try_send(Message::Look);
         }
     }
 
@@ -140,7 +164,7 @@ impl Journal {
     async fn send_patiently(&self, message: Message) {
         let mut waiting = Some(message);
         while let Some(message) = waiting.take() {
-            match self.queue.try_send(message) {
+            match self.messages.try_send(message) {
                 Err(std::sync::mpsc::TrySendError::Full(message)) => {
                     waiting = Some(message);
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -154,7 +178,7 @@ impl Journal {
     pub fn stop(&self) {
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
-            let _ = self.queue.send(Message::Stop);
+            let _ = self.messages.send(Message::Stop);
             let _ = thread.join();
         }
     }
@@ -177,6 +201,11 @@ struct Writer {
     wrote: bool,
     feed: broadcast::Sender<Arc<Record>>,
     observer: Observer,
+    queue: Arc<Mutex<Waiting>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
@@ -184,25 +213,43 @@ impl Writer {
         loop {
             let message = match self.oldest {
                 None => messages.recv_timeout(TRIM_EVERY),
-                Some(oldest) => messages.recv_timeout(BATCH_AGE.saturating_sub(oldest.elapsed())),
+                Some(oldest) => messages.recv_timeout(self.patience().saturating_sub(oldest.elapsed())),
             };
             if self.dropped.load(Ordering::Relaxed) > self.told {
                 self.complain("more requests ended than could be written");
             }
             match message {
-                Ok(Message::Record(record)) => self.take(record),
+                Ok(Message::Look) => {
+                    self.oldest.get_or_insert_with(Instant::now);
+                    if lock(&self.queue).len() >= BATCH {
+                        self.write_all();
+                    }
+                }
                 Ok(Message::Subscribe(answer)) => {
-                    self.commit();
+                    self.write_all();
                     let _ = answer.send(Feed { writer: self.id, after: self.n, records: self.feed.subscribe() });
                 }
                 Ok(Message::Flush(answer)) => {
-                    self.commit();
+                    self.write_all();
                     let _ = answer.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.commit(),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
+                Err(RecvTimeoutError::Timeout) => self.write_all(),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.write_all(),
             }
         }
+    }
+
+    /// How long a record may wait for others.
+    fn patience(&self) -> Duration {
+        if self.feed.receiver_count() > 0 { LIVE_AGE } else { BATCH_AGE }
+    }
+
+    /// Takes everything that waits, and stores it.
+    fn write_all(&mut self) {
+        let waiting = std::mem::take(&mut *lock(&self.queue));
+        self.oldest = None;
+        waiting.into_iter().for_each(|record| self.take(record));
+        self.commit();
     }
 
     fn take(&mut self, record: Box<Record>) {
@@ -214,7 +261,6 @@ impl Writer {
         if self.path.is_none() {
             return;
         }
-        self.oldest.get_or_insert_with(Instant::now);
         self.batch.push((self.n, record));
         if self.batch.len() >= BATCH {
             self.commit();
@@ -222,7 +268,6 @@ impl Writer {
     }
 
     fn commit(&mut self) {
-        self.oldest = None;
         if !self.batch.is_empty() {
             if let Err(problem) = self.store_batch() {
                 self.dropped.fetch_add(self.batch.len() as u64, Ordering::Relaxed);
