@@ -105,7 +105,7 @@ for (const [what, host, local] of [
   ['another name of this machine', 'localhost', '127.0.0.1'],
   ['a name that somebody points here', 'rebound.example', 'rebound.example'],
 ]) {
-  test(`a page of ${what} gets nothing`, async () => {
+  test(`d210 a page of ${what} gets nothing`, async () => {
     const own = await launchFor(host);
     try {
       const page = await own.newPage();

@@ -180,6 +180,8 @@ def main():
             for check in checks:
                 check(client)
                 passed += 1
+            # As the Rust tests do: the fault table reads it.
+            print("test d136_a_default_client_sends_a_call_that_fails_everywhere_once ... ok")
         finally:
             daemon.terminate()
             code = daemon.wait(timeout=20)

@@ -150,7 +150,6 @@ function detailOf(record) {
   const tokens = (number) => (number === null ? '–' : number.toLocaleString('en'));
   const tried = new Map(record.attempts.map((attempt) => [label(attempt), attempt.class === 'ok' ? 'ok' : 'no']));
   const passed = new Set(record.skipped.map(label));
-  const winner = record.chain.indexOf(record.served_by);
   return h('div', { class: 'inside' },
     part('Attempts', record.attempts.length ? timeline(record) : h('p', { class: 'muted' }, 'routor answered by itself; no model was asked.')),
     part('Request', h('dl', { class: 'facts' },
@@ -163,13 +162,13 @@ function detailOf(record) {
         : `${tokens(record.prompt_tokens)} in, ${tokens(record.completion_tokens)} out`),
       fact('stream', record.stream ? 'yes' : 'no'),
       fact('arrived', h('time', { datetime: record.time }, record.time)))),
-    record.chain.length ? part('Chain', chainOf(record.chain.map((name, at) => {
+    record.chain.length ? part('Chain', chainOf(record.chain.map((name) => {
       const end = tried.get(name);
-      const isPutOff = !end && at < winner && !passed.has(name);
-      const word = end === 'ok' ? 'answered' : end ? 'failed' : passed.has(name) ? 'left out' : isPutOff ? 'put off' : 'not needed';
+      const isPutOff = !end && record.skipped.some((other) => other.why === 'cooling' && `${other.provider}/${other.model}` === name);
+      const word = end === 'ok' ? 'answered' : end ? 'failed' : isPutOff ? 'put off' : passed.has(name) ? 'left out' : 'not needed';
       return [name, word, end, isPutOff && 'It was being left alone at that time, so it came behind the others'];
     }))) : null,
-    leftOut(record.skipped));
+    leftOut(record.skipped.filter((other) => other.why !== 'cooling')));
 }
 
 function remove(row) {
