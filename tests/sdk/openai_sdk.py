@@ -190,4 +190,5 @@ def main():
 
 
 main()
+sys.stdout.flush()
 os._exit(0)
