@@ -17,7 +17,7 @@ use super::connection::{Busy, Clocks};
 use super::error::ApiError;
 use super::events::Events;
 use super::guards::{self, Visit};
-use crate::engine::Relay;
+use crate::engine::{BrokenOff, Relay};
 use crate::metrics::Metrics;
 
 /// What goes out.
@@ -88,7 +88,8 @@ impl Body for Out {
                 }));
                 polled.unwrap_or_else(|_| {
                     this.metrics.iter().for_each(|metrics| metrics.panicked());
-                    Poll::Ready(relay.give_up().map(|bytes| Ok(Frame::data(bytes))))
+                    // A plain answer has no last words: it breaks off, so that nobody takes it for whole.
+                    Poll::Ready(Some(relay.give_up().map(Frame::data).ok_or(BrokenOff)))
                 })
             }
         }

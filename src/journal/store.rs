@@ -211,34 +211,30 @@ impl Store {
         act().map_err(|problem| StoreError::Sqlite { path, problem })
     }
 
-    /// Removes what is too old or too much, a bounded part at a time and never
-    /// the newest record; says whether there may be more to remove.
-    pub fn trim(&self, keep: Duration, max_bytes: u64) -> Result<bool, StoreError> {
+    /// Removes what is too old, a bounded part at a time; says whether there may
+    /// be more. It looks through the whole log, so it is not for every batch.
+    pub fn expire(&self, keep: Duration) -> Result<bool, StoreError> {
         let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let old = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests WHERE time_ms < ?1 ORDER BY seq LIMIT ?2)";
+        self.run(|connection| give_back(connection, connection.execute(old, params![oldest, PART])?))
+    }
+
+    /// Removes the oldest records of a log that takes more than `max_bytes`, a
+    /// bounded part at a time and never the newest record; says whether there
+    /// may be more to remove.
+    pub fn shrink(&self, max_bytes: u64) -> Result<bool, StoreError> {
         self.run(|connection| {
-            let old = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests WHERE time_ms < ?1 ORDER BY seq LIMIT ?2)";
-            let mut gone = connection.execute(old, params![oldest, PART])?;
             let (bytes, records) = (self.bytes(connection)?, self.count(connection)?);
-            if bytes > max_bytes && records > 1 {
-                // As many as take up what is too much, and a tenth of the limit, so that it is not done for each record.
-                let spare = (bytes - max_bytes).saturating_add(max_bytes / 10);
-                let each = (bytes / records).max(1);
-                let wanted = i64::try_from(spare.div_ceil(each).min(records - 1)).unwrap_or(PART).min(PART);
-                let first = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests ORDER BY seq LIMIT ?1)
-                             AND seq < (SELECT max(seq) FROM requests)";
-                gone += connection.execute(first, params![wanted])?;
+            if bytes <= max_bytes || records <= 1 {
+                return Ok(false);
             }
-            if gone > 0 {
-                // It frees a page a step, so it is stepped to its end.
-                let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
-                let mut freed = vacuum.query([])?;
-                while freed.next()?.is_some() {}
-                drop(freed);
-                drop(vacuum);
-                // Only then the file becomes smaller. A reader may be in the way; the next time then.
-                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            }
-            Ok(i64::try_from(gone).unwrap_or(PART) >= PART)
+            // As many as take up what is too much, and a tenth of the limit, so that it is not done for each record.
+            let spare = (bytes - max_bytes).saturating_add(max_bytes / 10);
+            let each = (bytes / records).max(1);
+            let wanted = i64::try_from(spare.div_ceil(each).min(records - 1)).unwrap_or(PART).min(PART);
+            let first = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests ORDER BY seq LIMIT ?1)
+                         AND seq < (SELECT max(seq) FROM requests)";
+            give_back(connection, connection.execute(first, params![wanted])?)
         })
     }
 
@@ -282,6 +278,21 @@ impl Store {
 
 fn time_millis(text: &str) -> i64 {
     text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond)
+}
+
+/// Gives the room of removed records back to the system; says whether a full part went.
+fn give_back(connection: &Connection, gone: usize) -> rusqlite::Result<bool> {
+    if gone > 0 {
+        // It frees a page a step, so it is stepped to its end.
+        let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
+        let mut freed = vacuum.query([])?;
+        while freed.next()?.is_some() {}
+        drop(freed);
+        drop(vacuum);
+        // Only then the file becomes smaller. A reader may be in the way; the next time then.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+    Ok(i64::try_from(gone).unwrap_or(PART) >= PART)
 }
 
 /// Which file has this name.
@@ -415,17 +426,17 @@ mod tests {
         store.append(1, &batch).unwrap();
         let hour = Duration::from_secs(3600);
         let left = |store: &Store| ids(store, &Query { limit: 10_000, ..Query::default() }).len();
-        assert!(!store.trim(hour, u64::MAX).unwrap());
+        assert!(!store.expire(hour).unwrap());
         assert_eq!(left(&store), 5000);
         let bytes = store.bytes(&store.connection).unwrap();
-        assert!(!store.trim(hour, bytes * 9 / 10).unwrap());
+        assert!(!store.shrink(bytes * 9 / 10).unwrap());
         assert!((3500..4500).contains(&left(&store)), "as many as were too much, and some: {}", left(&store));
-        assert!(store.trim(hour, 1).unwrap(), "there is more to remove");
-        while store.trim(hour, 1).unwrap() {}
+        assert!(store.shrink(1).unwrap(), "there is more to remove");
+        while store.shrink(1).unwrap() {}
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "the newest stays");
         let old = Box::new(Record { time: "2020-01-01T00:00:00.000Z".into(), ..*record("old", Outcome::Served, &[]) });
         store.append(2, &[(1, old)]).unwrap();
-        store.trim(hour, u64::MAX).unwrap();
+        store.expire(hour).unwrap();
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "what is too old goes");
     }
 
@@ -442,9 +453,9 @@ mod tests {
         let all = Query { limit: 50, ..Query::default() };
         assert_eq!(ids(&store, &all), ["a", "b", "c", "d"]);
         assert_eq!(ids(&store, &Query { limit: 2, ..all.clone() }), ["c", "d"]);
-        store.trim(Duration::from_secs(48 * 3600), u64::MAX).unwrap();
+        store.expire(Duration::from_secs(48 * 3600)).unwrap();
         assert_eq!(ids(&store, &all).len(), 4);
-        store.trim(Duration::from_secs(3600), u64::MAX).unwrap();
+        store.expire(Duration::from_secs(3600)).unwrap();
         assert_eq!(ids(&store, &all), ["a", "b", "d"]);
     }
 

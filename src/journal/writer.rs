@@ -306,12 +306,14 @@ impl Writer {
         // A log that nobody writes to only ages.
         let every = if self.wrote { TRIM_EVERY } else { TRIM_IDLE };
         let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= every);
+        let Some(store) = &self.store else { return };
+        // What fails here is tried again with the next batch, or when it is due again.
+        if due && !store.expire(self.limits.keep).unwrap_or(false) {
+            (self.trimmed_at, self.wrote) = (Some(Instant::now()), false);
+        }
         // The files may be as large as the limit at their largest, so they are cut before.
-        let Some(store) = self.store.as_ref().filter(|store| due || store.size() > most / 4 * 3) else { return };
-        match store.trim(self.limits.keep, most / 8 * 5) {
-            // There may be more, so come back with the next batch.
-            Ok(true) => {}
-            Ok(false) | Err(_) => (self.trimmed_at, self.wrote) = (Some(Instant::now()), false),
+        if store.size() > most / 4 * 3 {
+            let _ = store.shrink(most / 8 * 5);
         }
     }
 
