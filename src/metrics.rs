@@ -2,12 +2,15 @@
 //! are counted from their records, on the log's own thread, so counting costs a
 //! request nothing.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
+use crate::failover::Class;
 use crate::journal::{Attempt, Outcome, Record};
 
 /// Times of answers: from what a cache takes to what a reasoning model takes.
@@ -30,10 +33,19 @@ pub struct Metrics {
     pool: IntGauge,
     in_pool: GaugeVec,
     breaker: GaugeVec,
-    /// `provider` and `model` values in use.
-    known: Mutex<HashSet<(String, String)>>,
+    /// The series of each outcome, once it has been seen.
+    ended: [OnceLock<(IntCounter, Histogram)>; Outcome::ALL.len()],
+    /// The series of attempts, so that none is looked up by its labels twice.
+    known: Mutex<Known>,
     /// One reader at a time sets the gauges and reads them.
     reading: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// `provider` and `model` values in use.
+    models: HashSet<(Arc<str>, Arc<str>)>,
+    attempts: HashMap<(Arc<str>, Arc<str>, Class), IntCounter>,
 }
 
 /// The state of one model, for the gauges.
@@ -109,6 +121,7 @@ impl Metrics {
                     &["provider", "model"],
                 )?,
             )?,
+            ended: Default::default(),
             known: Mutex::default(),
             reading: Mutex::default(),
             registry,
@@ -117,30 +130,42 @@ impl Metrics {
 
     /// Counts a request that has ended.
     pub fn observe(&self, record: &Record) {
-        let outcome = record.outcome.name();
-        self.requests.with_label_values(&[outcome]).inc();
-        self.request_seconds.with_label_values(&[outcome]).observe(seconds(record.ms));
+        if let Some(series) = self.ended.get(record.outcome as usize) {
+            let (requests, request_seconds) = series.get_or_init(|| {
+                let outcome = [record.outcome.name()];
+                (self.requests.with_label_values(&outcome), self.request_seconds.with_label_values(&outcome))
+            });
+            requests.inc();
+            request_seconds.observe(seconds(record.ms));
+        }
         let by_another = matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first);
         if record.outcome == Outcome::Fallback || by_another {
             self.fallbacks.inc();
         }
-        for attempt in &record.attempts {
-            let (provider, model) = self.labels(attempt);
-            self.attempts.with_label_values(&[provider, model, attempt.class.name()]).inc();
-            if let Some(first) = attempt.first_ms {
-                self.first_seconds.with_label_values(&[provider]).observe(seconds(first));
-            }
-        }
+        record.attempts.iter().for_each(|attempt| self.attempted(attempt));
     }
 
-    /// Label values whose number has a bound, whatever requests ask for.
-    fn labels<'a>(&self, attempt: &'a Attempt) -> (&'a str, &'a str) {
+    fn attempted(&self, attempt: &Attempt) {
         let mut known = lock(&self.known);
-        let pair = (attempt.provider.clone(), attempt.model.clone());
-        if known.contains(&pair) || known.len() < MOST_MODELS && known.insert(pair) {
-            return (&attempt.provider, &attempt.model);
+        let key = (Arc::clone(&attempt.provider), Arc::clone(&attempt.model), attempt.class);
+        let provider = match known.attempts.get(&key) {
+            Some(counter) => {
+                counter.inc();
+                &*attempt.provider
+            }
+            None => {
+                let (provider, model) = known.labels(attempt);
+                let counter = self.attempts.with_label_values(&[provider, model, attempt.class.name()]);
+                counter.inc();
+                if *provider == *attempt.provider {
+                    known.attempts.insert(key, counter);
+                }
+                provider
+            }
+        };
+        if let Some(first) = attempt.first_ms {
+            self.first_seconds.with_label_values(&[provider]).observe(seconds(first));
         }
-        ("other", "other")
     }
 
     /// Counts an error answer; `code` is one of routor's own.
@@ -170,6 +195,17 @@ impl Metrics {
         // Writing to memory does not fail, and names were checked when they were added.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
+    }
+}
+
+impl Known {
+    /// Label values whose number has a bound, whatever requests ask for.
+    fn labels<'a>(&mut self, attempt: &'a Attempt) -> (&'a str, &'a str) {
+        let pair = (Arc::clone(&attempt.provider), Arc::clone(&attempt.model));
+        if self.models.contains(&pair) || self.models.len() < MOST_MODELS && self.models.insert(pair) {
+            return (&attempt.provider, &attempt.model);
+        }
+        ("other", "other")
     }
 }
 

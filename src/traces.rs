@@ -58,8 +58,7 @@ impl Traces {
 
     /// Makes the spans of a request that has ended.
     pub fn observe(&self, record: &Record) {
-        let Ok(arrived) = record.time.parse::<jiff::Timestamp>() else { return };
-        let arrived = SystemTime::from(arrived);
+        let arrived = SystemTime::from(jiff::Timestamp::from(record.time));
         let parent = parent(record.traceparent.as_deref());
         let mut span = SpanBuilder::from_name(format!("chat {}", record.model))
             .with_kind(SpanKind::Server)

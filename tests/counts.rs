@@ -114,8 +114,8 @@ fn a_request_costs_the_same_with_forty_providers() {
 fn fill(home: &Home, count: usize) {
     let mut store = Connection::open(home.state_dir().join("requests.db")).expect("the log");
     let change = store.transaction().expect("a transaction");
-    let copy = "INSERT INTO requests (writer, n, time_ms, id, outcome, fallback, touched, record)
-                SELECT writer, n, time_ms, id, outcome, fallback, touched, record FROM requests ORDER BY seq LIMIT 1";
+    let copy = "INSERT INTO batches (count, writer, n, newest_ms, fallbacks, records)
+                SELECT count, writer, n, newest_ms, fallbacks, records FROM batches ORDER BY last LIMIT 1";
     for _ in 0..count {
         change.execute(copy, []).expect("a copy");
     }

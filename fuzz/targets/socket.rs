@@ -4,12 +4,14 @@
 //! Input: a line; its bytes also decide a record.
 #![no_main]
 
+use std::time::Duration;
+
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use routor::catalog::Tier;
 use routor::control::{Command, CoolingModel, Hello, Line, ProviderLine, Status};
 use routor::failover::Class;
-use routor::journal::{Attempt, Outcome, Record, Skipped};
+use routor::journal::{Attempt, Moment, Outcome, Record, Skipped};
 use routor::routing::Why;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -99,7 +101,7 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
     let outcomes = [Outcome::Served, Outcome::Fallback, Outcome::Failed, Outcome::Partial, Outcome::ClientClosed, Outcome::Rejected];
     Ok(Record {
         id: any.arbitrary()?,
-        time: any.arbitrary()?,
+        time: Moment::now().before(Duration::from_secs(any.arbitrary()?)),
         model: any.arbitrary()?,
         tier: if any.arbitrary()? { Some(*any.choose(&Tier::ALL)?) } else { None },
         chain: any.arbitrary()?,

@@ -5,13 +5,13 @@
 #![no_main]
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use routor::failover::Class;
-use routor::journal::{Attempt, Outcome, Query, Record, Store};
+use routor::journal::{Attempt, Moment, Outcome, Query, Record, Store};
 
 const OUTCOMES: [Outcome; 6] =
     [Outcome::Served, Outcome::Fallback, Outcome::Failed, Outcome::Partial, Outcome::ClientClosed, Outcome::Rejected];
@@ -33,8 +33,8 @@ static SAMPLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut store = Store::open(&path).unwrap();
     let bytes: Vec<u8> = (0..4000u32).map(|at| (at * 7 % 251) as u8).collect();
     let mut any = Unstructured::new(&bytes);
-    let batch: Vec<_> = (0..12).map(|n| (n, Box::new(record(&mut any).unwrap()))).collect();
-    store.append(1, &batch).unwrap();
+    let batch: Vec<_> = (0..12).map(|_| Box::new(record(&mut any).unwrap())).collect();
+    store.append(1, 1, &batch).unwrap();
     drop(store);
     std::fs::read(&path).unwrap()
 });
@@ -68,8 +68,9 @@ fn broken(any: &mut Unstructured<'_>) -> Result<()> {
         assert!(found.records.len() + found.unreadable <= query.limit.max(1) as usize);
     }
     if let Ok(mut store) = Store::open(&path) {
-        let _ = store.append(2, &[(0, Box::new(record(any)?))]);
-        let _ = store.trim(Duration::from_secs(any.arbitrary()?), any.arbitrary()?);
+        let _ = store.append(2, 1, &[Box::new(record(any)?)]);
+        let _ = store.expire(Duration::from_secs(any.arbitrary()?));
+        let _ = store.shrink(any.arbitrary()?);
         let _ = store.find(&query);
     }
     Ok(())
@@ -78,7 +79,7 @@ fn broken(any: &mut Unstructured<'_>) -> Result<()> {
 /// Puts a text where a record belongs.
 fn change(path: &Path, text: &str) {
     if let Ok(connection) = rusqlite::Connection::open(path) {
-        let _ = connection.execute("UPDATE requests SET record = ?1, outcome = ?1 WHERE seq % 2", [text]);
+        let _ = connection.execute("UPDATE batches SET records = ?1, count = length(?1) WHERE last % 2", [text]);
     }
 }
 
@@ -87,13 +88,13 @@ fn sound(any: &mut Unstructured<'_>) -> Result<()> {
     let path = fresh(&[]);
     let mut store = Store::open(&path).unwrap();
     let mut records = Vec::new();
-    for n in 0..any.int_in_range(1..=5)? {
-        records.push((n, Box::new(record(any)?)));
+    for _ in 0..any.int_in_range(1..=5)? {
+        records.push(Box::new(record(any)?));
     }
     let query = Query { limit: 100, before: None, since: None, until: None, ..query(any)? };
-    store.append(3, &records).unwrap();
+    store.append(3, 1, &records).unwrap();
     let found: Vec<Record> = store.find(&query).unwrap().records.into_iter().map(|stored| stored.record).collect();
-    let wanted: Vec<Record> = records.into_iter().map(|(_, record)| *record).filter(|record| query.wants(record)).collect();
+    let wanted: Vec<Record> = records.into_iter().map(|record| *record).filter(|record| query.wants(record)).collect();
     assert_eq!(found, wanted, "{query:?}");
     Ok(())
 }
@@ -123,8 +124,8 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
     let mut attempts = Vec::new();
     for _ in 0..any.int_in_range(0..=2)? {
         attempts.push(Attempt {
-            provider: (*any.choose(&["a", "b", "a-b"])?).to_owned(),
-            model: name(any)?,
+            provider: (*any.choose(&["a", "b", "a-b"])?).into(),
+            model: name(any)?.into(),
             class: Class::Garbled,
             status: any.arbitrary()?,
             ms: any.arbitrary()?,
@@ -134,10 +135,10 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
             possible_duplicate: any.arbitrary()?,
         });
     }
-    let chain: Vec<String> = attempts.iter().map(|attempt| format!("{}/{}", attempt.provider, attempt.model)).collect();
+    let chain: Vec<Arc<str>> = attempts.iter().map(|attempt| format!("{}/{}", attempt.provider, attempt.model).into()).collect();
     Ok(Record {
         id: any.arbitrary()?,
-        time: any.arbitrary()?,
+        time: Moment::now().before(Duration::from_secs(any.arbitrary()?)),
         model: name(any)?,
         tier: None,
         served_by: if any.arbitrary()? { chain.last().cloned() } else { None },

@@ -85,12 +85,12 @@ impl Catalog {
 
     /// The models that the catalogue knows at one provider.
     pub fn models_of<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a Facts> {
-        self.models.iter().filter(move |facts| facts.provider == provider)
+        self.models.iter().filter(move |facts| *facts.provider == *provider)
     }
 
     /// The facts of one model, found by its id or one of its aliases.
     pub fn model(&self, name: &ModelRef) -> Option<&Facts> {
-        self.models.iter().find(|facts| facts.provider == name.provider && facts.answers_to(&name.model))
+        self.models.iter().find(|facts| *facts.provider == *name.provider && facts.answers_to(&name.model))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -105,9 +106,9 @@ impl Capability {
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
     /// The provider's name.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// The id to send upstream.
-    pub id: String,
+    pub id: Arc<str>,
     /// The name people use; the same model has the same name at every provider.
     pub name: String,
     /// Other ids of the same model at this provider.
@@ -143,12 +144,12 @@ pub struct Facts {
 impl Facts {
     /// Nothing but a name, for a model that only the user or the provider's list knows.
     pub fn unknown(provider: &str, id: &str) -> Self {
-        Self { provider: provider.to_owned(), id: id.to_owned(), ..Self::default() }
+        Self { provider: provider.into(), id: id.into(), ..Self::default() }
     }
 
     /// Whether `model` is this model's id or one of its aliases.
     pub fn answers_to(&self, model: &str) -> bool {
-        self.id == model || self.aliases.iter().any(|alias| alias == model)
+        *self.id == *model || self.aliases.iter().any(|alias| alias == model)
     }
 
     /// Whether the model is known to be able to do this.

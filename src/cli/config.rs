@@ -325,7 +325,7 @@ impl<'a> Shown<'a> {
             let path = format!("models.{model}");
             let section = format!("models.{}", bare(&model.to_string()));
             self.section(&section);
-            let facts = settings.models.iter().find(|facts| facts.provider == model.provider && facts.answers_to(&model.model));
+            let facts = settings.models.iter().find(|facts| *facts.provider == *model.provider && facts.answers_to(&model.model));
             if let Some(facts) = facts {
                 let number = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).map(Value::from);
                 let values = [

@@ -50,7 +50,7 @@ impl Watch {
                 format!("{}/{}{status} {}", attempt.provider, attempt.model, attempt.class)
             })
             .collect();
-        let first = record.chain.first().filter(|first| *first != by)?;
+        let first = record.chain.first().filter(|first| ***first != *by)?;
         let why = if failed.is_empty() { format!("{first} was left out") } else { failed.join(", ") };
         Some(printable(&format!("fallback: answered by {by} ({why})"), 500))
     }

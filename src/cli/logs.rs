@@ -1,12 +1,14 @@
 //! `routor logs`: history from the store, which needs no daemon, then what
 //! happens now from the daemon, without a gap and without a double.
 
+use std::sync::Arc;
+
 use super::args::{Common, Format, Logs};
 use super::screen::{Screen, Tone, Unprinted};
 use super::{Exit, prepare};
 use crate::control::{Client, Command, Connection, Line};
 use crate::failover::Class;
-use crate::journal::{Attempt, Found, Outcome, Query, Record, Skipped, Store};
+use crate::journal::{Attempt, Found, Moment, Outcome, Query, Record, Skipped, Store};
 use crate::paths::State;
 use crate::redact::printable;
 
@@ -165,7 +167,7 @@ impl Printer<'_> {
         let tier = record.tier.map_or("", |tier| tier.name());
         let head = format!(
             "{}  {}  {:<8}  {:>9}",
-            self.screen.paint(Tone::Faint, &local_time(&record.time)),
+            self.screen.paint(Tone::Faint, &local_time(record.time)),
             self.screen.paint(tone(record.outcome), &format!("{:<13}", record.outcome.name())),
             tier,
             format!("{} ms", record.ms),
@@ -195,7 +197,7 @@ impl Printer<'_> {
         let first = record.first_ms.map_or(String::new(), |first| format!(", first content after {first} ms"));
         for (name, value) in [
             ("request", safe(&record.id)),
-            ("time", format!("{} ({})", safe(&record.time), local_time(&record.time))),
+            ("time", format!("{} ({})", record.time, local_time(record.time))),
             ("asked for", format!("{}{}", safe(&record.model), if record.stream { ", as a stream" } else { "" })),
             ("tier", record.tier.map_or("–", |tier| tier.name()).to_owned()),
             ("outcome", format!("{} (status {status})", self.screen.paint(tone(record.outcome), record.outcome.name()))),
@@ -216,14 +218,14 @@ impl Printer<'_> {
     /// were left out before the chain was made.
     fn chain(&self, record: &Record) -> Vec<String> {
         let is = |provider: &str, model: &str, label: &str| label.split_once('/') == Some((provider, model));
-        let skipped = |label: &String| record.skipped.iter().find(|skipped| is(&skipped.provider, &skipped.model, label));
-        let tried = |label: &String| record.attempts.iter().find(|attempt| is(&attempt.provider, &attempt.model, label));
-        let line = |label: &String| match (tried(label), skipped(label)) {
+        let skipped = |label: &Arc<str>| record.skipped.iter().find(|skipped| is(&skipped.provider, &skipped.model, label));
+        let tried = |label: &Arc<str>| record.attempts.iter().find(|attempt| is(&attempt.provider, &attempt.model, label));
+        let line = |label: &Arc<str>| match (tried(label), skipped(label)) {
             (Some(attempt), _) => format!("{}{}", self.attempt(attempt), told_more(attempt)),
             (None, Some(skipped)) => left_out(skipped),
             (None, None) => format!("{}: not tried", safe(label)),
         };
-        let others = record.skipped.iter().filter(|skipped| !record.chain.contains(&format!("{}/{}", skipped.provider, skipped.model)));
+        let others = record.skipped.iter().filter(|skipped| !record.chain.iter().any(|label| is(&skipped.provider, &skipped.model, label)));
         record.chain.iter().map(line).chain(others.map(left_out)).collect()
     }
 }
@@ -237,9 +239,8 @@ fn tone(outcome: Outcome) -> Tone {
     }
 }
 
-fn local_time(time: &str) -> String {
-    let zoned = time.parse::<jiff::Timestamp>().map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
-    zoned.map_or_else(|_| safe(time), |time| time.strftime("%m-%d %H:%M:%S").to_string())
+fn local_time(time: Moment) -> String {
+    jiff::Timestamp::from(time).to_zoned(jiff::tz::TimeZone::system()).strftime("%m-%d %H:%M:%S").to_string()
 }
 
 /// What else an attempt's record tells, for a reader.

@@ -25,7 +25,7 @@ pub(super) struct Known<'a> {
 
 impl Known<'_> {
     fn has(&self, model: &ModelRef) -> bool {
-        self.facts.iter().any(|facts| facts.provider == model.provider && facts.answers_to(&model.model))
+        self.facts.iter().any(|facts| *facts.provider == *model.provider && facts.answers_to(&model.model))
     }
 
     /// Reads `provider/model`; an unknown provider is a problem, an unknown
@@ -47,7 +47,7 @@ impl Known<'_> {
             return None;
         }
         if !self.has(&model) {
-            let ids = self.facts.iter().filter(|facts| facts.provider == model.provider).map(|facts| facts.id.as_str());
+            let ids = self.facts.iter().filter(|facts| *facts.provider == *model.provider).map(|facts| &*facts.id);
             if ids.clone().next().is_some() {
                 let near = nearest(&model.model, ids).map(|near| format!("; did you mean `{}/{near}`?", model.provider));
                 reading.warn(format!("the catalogue does not know the model `{model}`{}", near.unwrap_or_default()));
@@ -80,7 +80,7 @@ pub(super) fn read_models(root: &mut Section<'_, '_>, providers: &[&str], readin
         let Some(model) = known.model(&name, reading) else {
             continue;
         };
-        let at = facts.iter().position(|entry| entry.provider == model.provider && entry.answers_to(&model.model));
+        let at = facts.iter().position(|entry| *entry.provider == *model.provider && entry.answers_to(&model.model));
         let at = at.unwrap_or_else(|| {
             facts.push(Facts::unknown(&model.provider, &model.model));
             facts.len() - 1
@@ -215,7 +215,7 @@ fn target(
     if !text.value.contains('/')
         && let Some(facts) = known.facts.iter().find(|facts| facts.answers_to(&text.value))
     {
-        return Some(Target::Model(ModelRef::new(&facts.provider, &facts.id)));
+        return Some(Target::Model(ModelRef::new(&*facts.provider, &*facts.id)));
     }
     known.model(text, reading).map(Target::Model)
 }

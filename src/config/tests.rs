@@ -70,7 +70,7 @@ fn a_provider_of_the_users_own() {
     let settings = load_with(text, &[]).unwrap();
     let lab = settings.providers.iter().find(|provider| provider.name == "lab").unwrap();
     assert!(matches!(lab.key, KeyState::NotNeeded) && lab.local);
-    let facts = settings.models.iter().find(|facts| facts.provider == "lab").unwrap();
+    let facts = settings.models.iter().find(|facts| &*facts.provider == "lab").unwrap();
     assert_eq!((facts.tier, facts.context_window), (Some(Tier::Light), Some(1000)));
 }
 

@@ -66,7 +66,7 @@ fn line(fleet: &Fleet, candidate: &Candidate, now: Instant) -> ModelLine {
     };
     ModelLine {
         model: candidate.label.to_string(),
-        provider: facts.provider.clone(),
+        provider: facts.provider.to_string(),
         tier: facts.tier,
         context_window: facts.context_window,
         input_usd_per_mtok: facts.input_usd_per_mtok,

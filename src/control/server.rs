@@ -259,7 +259,7 @@ fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLi
             View::Cooling(left) => ("cooling", left),
             View::Probing => ("probing", Duration::ZERO),
         };
-        Some(CoolingModel { model: candidate.facts.id.clone(), state: name.to_owned(), cooling_ms: millis(left) })
+        Some(CoolingModel { model: candidate.facts.id.to_string(), state: name.to_owned(), cooling_ms: millis(left) })
     });
     Some(ProviderLine {
         provider: provider.name.clone(),

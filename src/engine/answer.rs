@@ -267,7 +267,7 @@ impl Run<'_> {
                 *value = HeaderValue::from_bytes(&masked).unwrap_or(HeaderValue::from_static("***"));
             }
         }
-        let routed = Routed { model: Some(candidate.label.to_string()), attempts, ..routed };
+        let routed = Routed { model: Some(Arc::clone(&candidate.label)), attempts, ..routed };
         Reply::Whole { status: refused.status, headers: refused.headers, body, routed }
     }
 
@@ -315,16 +315,16 @@ struct Won<'a> {
 impl Won<'_> {
     /// Writes down who answered.
     fn note(&self, draft: &mut Draft, routed: Routed, status: u16, first: Option<Duration>, upstream_id: Option<String>) -> Routed {
-        let label = self.candidate.label.to_string();
+        let label = &self.candidate.label;
         draft.concluded(|attempt| {
             attempt.class = Class::Ok;
             attempt.status = Some(status);
             attempt.first_ms = first.map(millis);
             attempt.upstream_id = upstream_id;
         });
-        draft.edit(|record| record.served_by = Some(label.clone()));
+        draft.edit(|record| record.served_by = Some(Arc::clone(label)));
         let fallback = self.chain.first().is_some_and(|first| first.label != self.candidate.label);
-        Routed { model: Some(label), attempts: draft.read(|record| record.attempts.len()), fallback, ..routed }
+        Routed { model: Some(Arc::clone(label)), attempts: draft.read(|record| record.attempts.len()), fallback, ..routed }
     }
 }
 
@@ -360,8 +360,8 @@ fn note_ask(draft: &mut Draft, ask: &Ask) {
 }
 
 fn note_decision(draft: &mut Draft, fleet: &Fleet, decision: &Decision) {
-    let label = |id: &u32| fleet.candidate(*id).map(|candidate| candidate.label.to_string());
-    let unlisted = decision.unlisted.iter().map(|candidate| candidate.label.to_string());
+    let label = |id: &u32| fleet.candidate(*id).map(|candidate| Arc::clone(&candidate.label));
+    let unlisted = decision.unlisted.iter().map(|candidate| Arc::clone(&candidate.label));
     let chain = unlisted.chain(decision.chain.iter().filter_map(label)).collect();
     let left_out = decision.skipped.iter().filter_map(|(id, why)| Some(skipped(fleet.candidate(*id)?, *why, None, None))).collect();
     draft.edit(|record| {

@@ -210,7 +210,8 @@ impl Fleet {
         let settings = &self.settings;
         let none = Default::default();
         let provider = settings.providers.get(candidate.provider).map_or(&none, |provider| &provider.timeouts);
-        let own = |model: &crate::catalog::ModelRef| model.provider == candidate.facts.provider && candidate.facts.answers_to(&model.model);
+        let own =
+            |model: &crate::catalog::ModelRef| *model.provider == *candidate.facts.provider && candidate.facts.answers_to(&model.model);
         let model = settings.model_timeouts.iter().find(|(model, _)| own(model)).map_or(&none, |(_, timeouts)| timeouts);
         Timeouts::resolve([&settings.timeouts, provider, model], candidate.is_patient())
     }

@@ -1,5 +1,7 @@
 //! What the engine hands back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
@@ -13,7 +15,7 @@ use crate::wire::Profile;
 #[derive(Debug, Clone, Default)]
 pub struct Routed {
     /// The model that answered.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// The tier that was decided.
     pub tier: Option<Tier>,
     /// How sure the classifier was.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use super::fleet::{Fleet, cools};
 use crate::config::{Provider, Settings};
-use crate::journal::now_text;
+use crate::journal::Moment;
 use crate::routing::Candidate;
 use crate::upstream::{Checked, Standing};
 
@@ -60,7 +60,7 @@ impl Engine {
             if let Some(wait) = cools(checked.standing) {
                 state.cool(Instant::now(), wait);
             }
-            state.set_checked(checked, now_text());
+            state.set_checked(checked, Moment::now().to_string());
             let after = state.checked().map(|(checked, _)| checked);
             let pool = |checked: &Option<Checked>| checked.as_ref().map(|checked| (checked.standing.in_pool(), checked.models.clone()));
             if let (true, Some(after)) = (pool(&before) != pool(&after), &after) {
@@ -80,7 +80,7 @@ impl Engine {
             let asked = self.validator.check(provider, fleet.settings.validation.timeout).await;
             let known = state.checked().map(|(checked, _)| checked);
             if let (Some(models), Some(known)) = (asked.models, known) {
-                state.set_checked(Checked { models: Some(models), ..known }, now_text());
+                state.set_checked(Checked { models: Some(models), ..known }, Moment::now().to_string());
             }
         }
         self.rebuild();
@@ -117,7 +117,7 @@ impl Engine {
                 state.cool(now, wait);
             }
             state.set_out(false);
-            state.set_checked(checked, now_text());
+            state.set_checked(checked, Moment::now().to_string());
         }
         self.fleet.store(Arc::new(Fleet::new(Arc::clone(settings), Some(&fresh))));
     }
@@ -150,7 +150,7 @@ impl Engine {
             if checked.standing == Standing::Rejected {
                 let source = provider.key_source.as_deref().unwrap_or("its key");
                 tracing::warn!("{}: the key is rejected; set {source} anew and restart (or reload, for a key file)", provider.name);
-                state.set_checked(checked, now_text());
+                state.set_checked(checked, Moment::now().to_string());
                 engine.rebuild();
                 return;
             }

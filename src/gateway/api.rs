@@ -108,7 +108,7 @@ fn models(fleet: &Fleet, place: usize, now: Instant) -> Vec<ModelView> {
             View::Cooling(left) => ("cooling", left),
             View::Probing => ("probing", Duration::ZERO),
         };
-        ModelView { model: candidate.facts.id.clone(), state, cooling_ms: millis(left) }
+        ModelView { model: candidate.facts.id.to_string(), state, cooling_ms: millis(left) }
     };
     fleet.models_of(place).map(own).collect()
 }

@@ -29,7 +29,7 @@ fn names(fleet: &Fleet) -> impl Iterator<Item = (String, String)> {
     let own = ["auto"].into_iter().chain(Tier::ALL.map(Tier::name)).chain(fleet.table.alias_names());
     let own = own.map(|name| (name.to_owned(), "routor".to_owned()));
     let models = fleet.table.candidates().filter(|(_, candidate)| candidate.in_pool);
-    own.chain(models.map(|(_, candidate)| (candidate.label.to_string(), candidate.facts.provider.clone())))
+    own.chain(models.map(|(_, candidate)| (candidate.label.to_string(), candidate.facts.provider.to_string())))
 }
 
 fn entry(id: &str, owner: &str) -> Value {

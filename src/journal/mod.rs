@@ -7,6 +7,6 @@ mod store;
 mod writer;
 
 pub use query::Query;
-pub use record::{Attempt, Draft, Outcome, Record, Skipped, millis, now_text};
+pub use record::{Attempt, Draft, Moment, Outcome, Record, Skipped, millis};
 pub use store::{Found, Store, StoreError, Stored};
 pub use writer::{Feed, Journal, Limits, Observer};

@@ -1,10 +1,11 @@
-//! Which records are asked for: of the store as SQL, of the feed as a rule.
+//! Which records are asked for: one rule for the store and the feed, and what
+//! spares the store from reading those that cannot be meant.
 
 use std::time::Duration;
 
-use rusqlite::types::Value;
+use memchr::memmem::Finder;
 
-use super::record::{Outcome, Record};
+use super::record::{Moment, Outcome, Record};
 
 /// Which records to read.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ pub struct Query {
 impl Query {
     /// Whether a record that comes over the feed is one of those asked for.
     pub fn wants(&self, record: &Record) -> bool {
-        let provider = |name: &String| record.attempts.iter().any(|attempt| attempt.provider == *name);
+        let provider = |name: &String| record.attempts.iter().any(|attempt| *attempt.provider == **name);
         let model = |name: &String| {
             record.model == *name
                 || record.attempts.iter().any(|attempt| {
@@ -51,67 +52,109 @@ impl Query {
     }
 }
 
-/// The statement of a query; every value is bound, none is written into it.
-pub(super) fn compose(query: &Query) -> (String, Vec<Value>) {
+/// The statement that reads the batches in which records of a query can be,
+/// newest first; every value is bound, none is written into it.
+pub(super) fn compose(query: &Query) -> (String, Vec<i64>) {
     let mut wheres = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
-    let mut with = |text: &str, value: Value| {
+    let mut values = Vec::new();
+    let mut with = |text: &str, value: i64| {
         values.push(value);
-        wheres.push(text.replace('?', &format!("?{}", values.len())));
+        wheres.push(format!("{text} ?{}", values.len()));
     };
     if let Some(before) = query.before {
-        with("seq < ?", before.into());
+        with("last - count + 1 <", before);
     }
     if let Some(since) = query.since {
-        let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        with("time_ms >= ?", oldest.into());
-    }
-    if let Some(provider) = &query.provider {
-        with("instr(touched, ?) > 0", format!("{TRIED}{provider}/").into());
-    }
-    if let Some(model) = &query.model {
-        let tried = "instr(touched, '/' || ? || char(31)) > 0 OR instr(touched, char(31) || ? || char(31)) > 0";
-        with(&format!("({tried} OR instr(touched, char(30) || ? || char(30)) > 0)"), model.clone().into());
-    }
-    if let Some(id) = &query.id {
-        with("id = ?", id.clone().into());
-    }
-    if let Some(outcome) = query.outcome {
-        with("outcome = ?", outcome.name().to_owned().into());
-    }
-    if let Some((writer, n)) = query.until {
-        with("NOT (writer = ?", writer.into());
-        if let Some(last) = wheres.pop() {
-            values.push(n.into());
-            wheres.push(format!("{last} AND n > ?{})", values.len()));
-        }
+        with("newest_ms >=", oldest(since).millis());
     }
     if query.fallback {
-        wheres.push("fallback".to_owned());
-    }
-    if query.failed {
-        wheres.push("outcome IN ('failed', 'partial')".to_owned());
+        wheres.push("fallbacks > 0".to_owned());
     }
     let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
-    values.push(i64::from(query.limit).into());
-    (format!("SELECT seq, record FROM requests{filter} ORDER BY seq DESC LIMIT ?{}", values.len()), values)
+    (format!("SELECT last, count, writer, n, records FROM batches{filter} ORDER BY last DESC"), values)
+}
+
+fn oldest(since: Duration) -> Moment {
+    Moment::now().before(since)
+}
+
+/// Picks the records of a query out of batches. To read a record takes much
+/// longer than to look through its line, so lines are looked through first.
+pub(super) struct Sieve<'q> {
+    query: &'q Query,
+    oldest: Option<Moment>,
+    /// A line that can be wanted has one of each of these.
+    marks: Vec<Vec<Finder<'static>>>,
+}
+
+/// A line of a batch, with its place in the store, its writer and its number there.
+pub(super) struct Line<'t> {
+    pub seq: i64,
+    pub writer: i64,
+    pub n: i64,
+    pub text: &'t [u8],
+}
+
+/// What a line holds.
+pub(super) enum Sifted {
+    /// Nothing that is asked for.
+    Other,
+    Wanted(Record),
+    /// Something that can be asked for, and is no record.
+    Unreadable,
+}
+
+impl<'q> Sieve<'q> {
+    pub fn new(query: &'q Query) -> Self {
+        let mut marks = Vec::new();
+        let mut one_of = |texts: Vec<String>| marks.push(texts.iter().map(|text| Finder::new(text).into_owned()).collect());
+        let outcomes = |wanted: &dyn Fn(&Outcome) -> bool| -> Vec<String> {
+            Outcome::ALL.iter().filter(|outcome| wanted(outcome)).map(|outcome| format!("\"outcome\":\"{}\"", outcome.name())).collect()
+        };
+        if let Some(id) = &query.id {
+            one_of(vec![format!("\"id\":{}", quoted(id))]);
+        }
+        if let Some(provider) = &query.provider {
+            one_of(vec![format!("\"provider\":{}", quoted(provider))]);
+        }
+        if let Some(model) = &query.model {
+            // A name may begin with that of a provider, and ends a name or all of one.
+            let end = model.rsplit('/').next().unwrap_or_default();
+            one_of(vec![quoted(end).trim_start_matches('"').to_owned()]);
+        }
+        if let Some(outcome) = query.outcome {
+            one_of(outcomes(&|own| *own == outcome));
+        }
+        if query.failed {
+            one_of(outcomes(&|own| matches!(own, Outcome::Failed | Outcome::Partial)));
+        }
+        if query.fallback {
+            one_of(outcomes(&|own| *own != Outcome::Served));
+        }
+        Self { query, oldest: query.since.map(oldest), marks }
+    }
+
+    pub fn sift(&self, line: &Line<'_>) -> Sifted {
+        let before = self.query.before.is_none_or(|before| line.seq < before);
+        let until = self.query.until.is_none_or(|(writer, n)| line.writer != writer || line.n <= n);
+        let marked = || self.marks.iter().all(|one_of| one_of.iter().any(|mark| mark.find(line.text).is_some()));
+        if !(before && until && marked()) {
+            return Sifted::Other;
+        }
+        match serde_json::from_slice::<Record>(line.text) {
+            Err(_) => Sifted::Unreadable,
+            Ok(record) if self.oldest.is_none_or(|oldest| record.time >= oldest) && self.query.wants(&record) => Sifted::Wanted(record),
+            Ok(_) => Sifted::Other,
+        }
+    }
+}
+
+/// A text as it is written in a record.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Whether a fallback happened: another model than the first of the chain answered.
 pub(super) fn had_fallback(record: &Record) -> bool {
     matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
-}
-
-/// Around each `provider/model` that was tried, and around the name that was asked for.
-const TRIED: char = '\u{1f}';
-const ASKED: char = '\u{1e}';
-
-/// Every name of a request, marked so that one is not found inside another.
-pub(super) fn touched(record: &Record) -> String {
-    let plain = |name: &str| name.replace([TRIED, ASKED], " ");
-    let mut text = format!("{ASKED}{}{ASKED}", plain(&record.model));
-    for attempt in &record.attempts {
-        text.push_str(&format!("{TRIED}{}/{}{TRIED}", plain(&attempt.provider), plain(&attempt.model)));
-    }
-    text
 }

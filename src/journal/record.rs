@@ -1,15 +1,72 @@
 //! What is written down of a request: metadata, never a prompt, an answer or
 //! a key.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::writer::Journal;
 use crate::catalog::Tier;
 use crate::failover::Class;
 use crate::routing::Why;
+
+/// A moment of the wall clock, in milliseconds since 1970. As text it is RFC
+/// 3339 in UTC with milliseconds, which is made when it is wanted: a request
+/// does not pay for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// The wall clock now.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Milliseconds since 1970.
+    pub fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// So much earlier.
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<Moment> for jiff::Timestamp {
+    fn from(moment: Moment) -> Self {
+        Self::from_millisecond(moment.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3}", jiff::Timestamp::from(*self))
+    }
+}
+
+impl std::str::FromStr for Moment {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.parse::<jiff::Timestamp>()?.as_millisecond()))
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 /// How a request ended. The names are stable: scripts read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,9 +108,9 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The provider's name.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// The model's id there.
-    pub model: String,
+    pub model: Arc<str>,
     /// What it came to.
     pub class: Class,
     /// The provider's status, if it gave one.
@@ -78,9 +135,9 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The provider's name.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// The model's id there.
-    pub model: String,
+    pub model: Arc<str>,
     /// Why it was left out.
     pub why: Why,
     /// Tokens that the request needs at least, where that was the reason.
@@ -96,14 +153,14 @@ pub struct Skipped {
 pub struct Record {
     /// The request's id, as in `X-Request-Id`.
     pub id: String,
-    /// When it arrived: RFC 3339, UTC, milliseconds.
-    pub time: String,
+    /// When it arrived.
+    pub time: Moment,
     /// The model that was asked for.
     pub model: String,
     /// The tier that was decided.
     pub tier: Option<Tier>,
     /// The chain as decided.
-    pub chain: Vec<String>,
+    pub chain: Vec<Arc<str>>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// How it ended.
@@ -111,7 +168,7 @@ pub struct Record {
     /// The status that the caller got; `None` when it left before.
     pub status: Option<u16>,
     /// The model that answered.
-    pub served_by: Option<String>,
+    pub served_by: Option<Arc<str>>,
     /// How long it took.
     pub ms: u64,
     /// How long until the first content.
@@ -146,7 +203,7 @@ impl Draft {
     pub fn open(journal: &Arc<Journal>, id: String) -> Self {
         let record = Record {
             id,
-            time: now_text(),
+            time: Moment::now(),
             model: String::new(),
             tier: None,
             chain: Vec::new(),
@@ -166,11 +223,10 @@ impl Draft {
     }
 
     /// An attempt begins.
-    pub fn begin(&mut self, provider: &str, model: &str) {
-        let (provider, model) = (provider.to_owned(), model.to_owned());
+    pub fn begin(&mut self, provider: &Arc<str>, model: &Arc<str>) {
         let attempt = Attempt {
-            provider,
-            model,
+            provider: Arc::clone(provider),
+            model: Arc::clone(model),
             class: Class::ClientClosed,
             status: None,
             ms: 0,
@@ -236,9 +292,4 @@ impl Drop for Draft {
 /// Whole milliseconds.
 pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The wall clock as RFC 3339 in UTC with milliseconds.
-pub fn now_text() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
 }

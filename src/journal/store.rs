@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params, params_from_iter};
 
-use super::query::{Query, compose, had_fallback, touched};
-use super::record::Record;
+use super::query::{Line, Query, Sieve, Sifted, compose, had_fallback};
+use super::record::{Moment, Record};
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,27 +25,31 @@ pub enum StoreError {
     Newer(String),
 }
 
-/// Records that are removed at once.
-const PART: i64 = 2000;
+/// Batches that are removed at once.
+const PART: usize = 2000;
+/// A batch takes little more text than this: a reader has each in memory whole.
+const BATCH_TEXT: usize = 64 << 10;
+/// The least that a batch takes beside its text, for the sum of many small ones.
+const BATCH_EXTRA: u64 = 64;
 
 /// Rises when the tables change.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Every request pays for an index, and only a reader now and then profits: to
-/// look through a whole log takes well under 200 ms.
+/// Records are kept as they came together, one JSON object a line: to insert
+/// each as a row of its own would cost more than all else that the log does. A
+/// batch is called by the place of its last record.
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS requests (
-        seq      INTEGER PRIMARY KEY AUTOINCREMENT,
-        writer   INTEGER NOT NULL,
-        n        INTEGER NOT NULL,
-        time_ms  INTEGER NOT NULL,
-        id       TEXT NOT NULL,
-        outcome  TEXT NOT NULL,
-        fallback INTEGER NOT NULL,
-        touched  TEXT NOT NULL,
-        record   TEXT NOT NULL
+    DROP TABLE IF EXISTS requests;
+    CREATE TABLE IF NOT EXISTS batches (
+        last      INTEGER PRIMARY KEY AUTOINCREMENT,
+        count     INTEGER NOT NULL,
+        writer    INTEGER NOT NULL,
+        n         INTEGER NOT NULL,
+        newest_ms INTEGER NOT NULL,
+        fallbacks INTEGER NOT NULL,
+        records   TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS requests_fallback ON requests (seq) WHERE fallback;
+    CREATE INDEX IF NOT EXISTS batches_fallback ON batches (last) WHERE fallbacks > 0;
 ";
 
 /// A record with its place in the store.
@@ -126,12 +130,6 @@ impl Store {
         about.len() > 0
     }
 
-    /// The bytes on the disk, of the store and of what goes with it.
-    pub fn size(&self) -> u64 {
-        let size = |end: &str| std::fs::metadata(format!("{}{end}", self.path)).map_or(0, |about| about.len());
-        size("") + size("-wal")
-    }
-
     /// Keeps what goes beside the store small next to this limit.
     pub fn bound(&self, max_bytes: u64) -> Result<(), StoreError> {
         let beside = (max_bytes / 8).clamp(64 << 10, 4 << 20);
@@ -153,8 +151,8 @@ impl Store {
             Err(_) => Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
         };
         match store.version()? {
-            0 => Ok(None),
             VERSION => Ok(Some(store)),
+            older if older < VERSION => Ok(None),
             _ => Err(StoreError::Newer(store.path)),
         }
     }
@@ -181,29 +179,26 @@ impl Store {
         act(&self.connection).map_err(|problem| StoreError::Sqlite { path: self.path.clone(), problem })
     }
 
-    /// Writes a batch, all or nothing. `writer` tells processes apart, and
-    /// each record has its number among that writer's.
-    pub fn append(&mut self, writer: i64, batch: &[(i64, Box<Record>)]) -> Result<(), StoreError> {
+    /// Writes records, all or none. `writer` tells processes apart, and `n` is
+    /// the first record's number among that writer's; the others follow.
+    pub fn append(&mut self, writer: i64, n: i64, records: &[Box<Record>]) -> Result<(), StoreError> {
         let path = self.path.clone();
         let mut act = || -> rusqlite::Result<()> {
-            let change = self.connection.transaction()?;
+            let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
+                let before = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'batches'";
+                let mut last: i64 = change.prepare_cached(before)?.query_row([], |row| row.get(0))?;
                 let mut insert = change.prepare_cached(
-                    "INSERT INTO requests (writer, n, time_ms, id, outcome, fallback, touched, record)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "INSERT INTO batches (last, count, writer, n, newest_ms, fallbacks, records) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?;
-                for (n, record) in batch {
-                    let text = serde_json::to_string(record).unwrap_or_default();
-                    insert.execute(params![
-                        writer,
-                        n,
-                        time_millis(&record.time),
-                        record.id,
-                        record.outcome.name(),
-                        had_fallback(record),
-                        touched(record),
-                        text
-                    ])?;
+                let mut n = n;
+                let mut rest = records;
+                while !rest.is_empty() {
+                    let batch = Batch::of(rest);
+                    last += batch.count;
+                    insert.execute(params![last, batch.count, writer, n, batch.newest.millis(), batch.fallbacks, batch.text])?;
+                    n += batch.count;
+                    rest = rest.get(batch.taken..).unwrap_or_default();
                 }
             }
             change.commit()
@@ -211,88 +206,139 @@ impl Store {
         act().map_err(|problem| StoreError::Sqlite { path, problem })
     }
 
-    /// Removes what is too old, a bounded part at a time; says whether there may
-    /// be more. It looks through the whole log, so it is not for every batch.
+    /// Removes what is too old, a bounded part at a time, and gives its room
+    /// back to the system; says whether there may be more.
     pub fn expire(&self, keep: Duration) -> Result<bool, StoreError> {
-        let oldest = jiff::Timestamp::now().as_millisecond() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let old = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests WHERE time_ms < ?1 ORDER BY seq LIMIT ?2)";
-        self.run(|connection| give_back(connection, connection.execute(old, params![oldest, PART])?))
-    }
-
-    /// Removes the oldest records of a log that takes more than `max_bytes`, a
-    /// bounded part at a time and never the newest record; says whether there
-    /// may be more to remove.
-    pub fn shrink(&self, max_bytes: u64) -> Result<bool, StoreError> {
+        let oldest = Moment::now().before(keep).millis();
+        let old = "DELETE FROM batches WHERE last IN (SELECT last FROM batches WHERE newest_ms < ?1 ORDER BY last LIMIT ?2)";
         self.run(|connection| {
-            let (bytes, records) = (self.bytes(connection)?, self.count(connection)?);
-            if bytes <= max_bytes || records <= 1 {
-                return Ok(false);
+            let gone = connection.execute(old, params![oldest, i64::try_from(PART).unwrap_or(i64::MAX)])?;
+            if gone > 0 {
+                give_back(connection)?;
             }
-            // As many as take up what is too much, and a tenth of the limit, so that it is not done for each record.
-            let spare = (bytes - max_bytes).saturating_add(max_bytes / 10);
-            let each = (bytes / records).max(1);
-            let wanted = i64::try_from(spare.div_ceil(each).min(records - 1)).unwrap_or(PART).min(PART);
-            let first = "DELETE FROM requests WHERE seq IN (SELECT seq FROM requests ORDER BY seq LIMIT ?1)
-                         AND seq < (SELECT max(seq) FROM requests)";
-            give_back(connection, connection.execute(first, params![wanted])?)
+            Ok(gone >= PART)
         })
     }
 
-    fn count(&self, connection: &Connection) -> rusqlite::Result<u64> {
-        // Their places tell at once, and nearly enough; to count them would read the whole log.
-        let span = "SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM requests";
-        let count = connection.query_row(span, [], |row| row.get::<_, i64>(0))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+    /// Keeps a log within `max_bytes`: removes the oldest records, a bounded
+    /// part at a time and never the newest, when they take three quarters of
+    /// it; says whether there may be more to remove. Their room is used again,
+    /// and goes back to the system only when the file itself is too large.
+    pub fn shrink(&self, max_bytes: u64) -> Result<bool, StoreError> {
+        self.run(|connection| {
+            let (used, free) = self.bytes(connection)?;
+            let more = used > max_bytes / 4 * 3 && remove_oldest(connection, used - max_bytes / 8 * 5)?;
+            if used + free > max_bytes / 8 * 7 {
+                give_back(connection)?;
+            }
+            Ok(more)
+        })
     }
 
-    /// The bytes that records take.
-    fn bytes(&self, connection: &Connection) -> rusqlite::Result<u64> {
-        let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
-        Ok(u64::try_from(pages.saturating_mul(number("page_size")?)).unwrap_or(0))
+    /// The bytes that records take, and those that are free for others.
+    fn bytes(&self, connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+        let number = |name: &str| {
+            let pages = connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get::<_, i64>(0))?;
+            Ok::<_, rusqlite::Error>(u64::try_from(pages).unwrap_or(0))
+        };
+        let (pages, free, size) = (number("page_count")?, number("freelist_count")?, number("page_size")?);
+        Ok((pages.saturating_sub(free) * size, free * size))
     }
 
     /// The newest records that a query picks, oldest first. Those that cannot
     /// be read are left out and counted.
     pub fn find(&self, query: &Query) -> Result<Found, StoreError> {
         let (sql, values) = compose(query);
-        let (mut unreadable, mut oldest) = (0, None);
-        let mut records: Vec<Stored> = self.run(|connection| {
+        let sieve = Sieve::new(query);
+        let mut found = Found::default();
+        self.run(|connection| {
             let mut select = connection.prepare(&sql)?;
-            let rows = select.query_map(params_from_iter(values), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
-            let mut found = Vec::new();
-            for row in rows {
-                let (seq, text) = row?;
-                oldest = Some(seq);
-                match serde_json::from_str(&text) {
-                    Ok(record) => found.push(Stored { seq, record }),
-                    Err(_) => unreadable += 1,
+            let mut rows = select.query(params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                let (last, count, writer, n): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                let text = row.get_ref(4)?.as_bytes()?;
+                for (back, text) in (0..count).zip(text.rsplit(|byte| *byte == b'\n')) {
+                    if found.records.len() + found.unreadable >= query.limit as usize {
+                        return Ok(());
+                    }
+                    let seq = last.saturating_sub(back);
+                    let n = n.saturating_add(count - 1).saturating_sub(back);
+                    match sieve.sift(&Line { seq, writer, n, text }) {
+                        Sifted::Other => continue,
+                        Sifted::Wanted(record) => found.records.push(Stored { seq, record }),
+                        Sifted::Unreadable => found.unreadable += 1,
+                    }
+                    found.oldest = Some(seq);
                 }
             }
-            Ok(found)
+            Ok(())
         })?;
-        records.reverse();
-        Ok(Found { records, unreadable, oldest })
+        found.records.reverse();
+        Ok(found)
     }
 }
 
-fn time_millis(text: &str) -> i64 {
-    text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond)
+/// Records as they are written together.
+struct Batch {
+    count: i64,
+    taken: usize,
+    newest: Moment,
+    fallbacks: i64,
+    text: String,
 }
 
-/// Gives the room of removed records back to the system; says whether a full part went.
-fn give_back(connection: &Connection, gone: usize) -> rusqlite::Result<bool> {
-    if gone > 0 {
-        // It frees a page a step, so it is stepped to its end.
-        let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
-        let mut freed = vacuum.query([])?;
-        while freed.next()?.is_some() {}
-        drop(freed);
-        drop(vacuum);
-        // Only then the file becomes smaller. A reader may be in the way; the next time then.
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+impl Batch {
+    /// The first of these records, as many as fit.
+    fn of(records: &[Box<Record>]) -> Self {
+        let mut text = Vec::with_capacity(BATCH_TEXT + (4 << 10));
+        let mut batch = Self { count: 0, taken: 0, newest: Moment::default(), fallbacks: 0, text: String::new() };
+        for record in records {
+            if !text.is_empty() {
+                text.push(b'\n');
+            }
+            // Writing to memory does not fail, and a record has nothing that JSON has no form for.
+            let _ = serde_json::to_writer(&mut text, record);
+            batch.taken += 1;
+            batch.newest = batch.newest.max(record.time);
+            batch.fallbacks += i64::from(had_fallback(record));
+            if text.len() >= BATCH_TEXT {
+                break;
+            }
+        }
+        batch.count = i64::try_from(batch.taken).unwrap_or(i64::MAX);
+        batch.text = String::from_utf8(text).unwrap_or_default();
+        batch
     }
-    Ok(i64::try_from(gone).unwrap_or(PART) >= PART)
+}
+
+/// Removes the oldest records until they make so many bytes; says whether that
+/// was not enough yet. The newest stay.
+fn remove_oldest(connection: &Connection, bytes: u64) -> rusqlite::Result<bool> {
+    let mut oldest = connection.prepare_cached("SELECT last, length(records) FROM batches ORDER BY last LIMIT ?1")?;
+    let mut rows = oldest.query([i64::try_from(PART).unwrap_or(i64::MAX)])?;
+    let (mut end, mut sum) = (None, 0u64);
+    while let Some(row) = rows.next()?.filter(|_| sum < bytes) {
+        end = Some(row.get::<_, i64>(0)?);
+        sum += u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0) + BATCH_EXTRA;
+    }
+    drop(rows);
+    let gone = connection
+        .prepare_cached("DELETE FROM batches WHERE last <= ?1 AND last < (SELECT max(last) FROM batches)")?
+        .execute([end.unwrap_or(0)])?;
+    Ok(gone > 0 && sum < bytes)
+}
+
+/// Gives the room of removed records back to the system.
+fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    // It frees a page a step, so it is stepped to its end.
+    let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
+    let mut freed = vacuum.query([])?;
+    while freed.next()?.is_some() {}
+    drop(freed);
+    drop(vacuum);
+    // Only then the file becomes smaller. A reader may be in the way; the next time then.
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok(())
 }
 
 /// Which file has this name.
@@ -340,13 +386,13 @@ fn private(path: &Path) {
 mod tests {
     use super::*;
     use crate::failover::Class;
+    use crate::journal::Attempt;
     use crate::journal::Outcome;
-    use crate::journal::{Attempt, now_text};
 
     fn record(id: &str, outcome: Outcome, tried: &[(&str, &str)]) -> Box<Record> {
         let attempt = |(provider, model): &(&str, &str)| Attempt {
-            provider: (*provider).to_owned(),
-            model: (*model).to_owned(),
+            provider: (*provider).into(),
+            model: (*model).into(),
             class: Class::Ok,
             status: Some(200),
             ms: 1,
@@ -357,10 +403,10 @@ mod tests {
         };
         Box::new(Record {
             id: id.to_owned(),
-            time: now_text(),
+            time: Moment::now(),
             model: "auto".to_owned(),
             tier: None,
-            chain: tried.iter().map(|(provider, model)| format!("{provider}/{model}")).collect(),
+            chain: tried.iter().map(|(provider, model)| format!("{provider}/{model}").into()).collect(),
             stream: false,
             outcome,
             status: Some(200),
@@ -391,11 +437,11 @@ mod tests {
         assert!(Store::read(&path).unwrap().is_none());
         let mut store = Store::open(&path).unwrap();
         let batch = vec![
-            (1, record("a", Outcome::Served, &[("x", "m")])),
-            (2, fallback(record("b", Outcome::Fallback, &[("x", "m"), ("y", "org/n")]))),
-            (3, record("c", Outcome::Failed, &[("x", "m"), ("y", "org/n")])),
+            record("a", Outcome::Served, &[("x", "m")]),
+            fallback(record("b", Outcome::Fallback, &[("x", "m"), ("y", "org/n")])),
+            record("c", Outcome::Failed, &[("x", "m"), ("y", "org/n")]),
         ];
-        store.append(7, &batch).unwrap();
+        store.append(7, 1, &batch).unwrap();
         let reader = Store::read(&path).unwrap().unwrap();
         let all = Query { limit: 50, ..Query::default() };
         for (query, wanted) in [
@@ -422,22 +468,42 @@ mod tests {
     fn d247_old_and_too_many_records_go() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("log.db")).unwrap();
-        let batch: Vec<_> = (0..5000).map(|n| (n, record(&format!("r{n}"), Outcome::Served, &[("x", "m")]))).collect();
-        store.append(1, &batch).unwrap();
+        for n in 0..5000 {
+            store.append(1, n, &[record(&format!("r{n}"), Outcome::Served, &[("x", "m")])]).unwrap();
+        }
         let hour = Duration::from_secs(3600);
         let left = |store: &Store| ids(store, &Query { limit: 10_000, ..Query::default() }).len();
         assert!(!store.expire(hour).unwrap());
         assert_eq!(left(&store), 5000);
-        let bytes = store.bytes(&store.connection).unwrap();
-        assert!(!store.shrink(bytes * 9 / 10).unwrap());
+        let (bytes, _) = store.bytes(&store.connection).unwrap();
+        assert!(!store.shrink(bytes / 3 * 4 + 100).unwrap());
+        assert_eq!(left(&store), 5000, "three quarters are not reached");
+        assert!(!store.shrink(bytes / 3 * 4 - 100).unwrap());
         assert!((3500..4500).contains(&left(&store)), "as many as were too much, and some: {}", left(&store));
         assert!(store.shrink(1).unwrap(), "there is more to remove");
         while store.shrink(1).unwrap() {}
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "the newest stays");
-        let old = Box::new(Record { time: "2020-01-01T00:00:00.000Z".into(), ..*record("old", Outcome::Served, &[]) });
-        store.append(2, &[(1, old)]).unwrap();
+        let mut old = record("old", Outcome::Served, &[]);
+        old.time = "2020-01-01T00:00:00.000Z".parse().unwrap();
+        store.append(2, 1, &[old]).unwrap();
         store.expire(hour).unwrap();
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "what is too old goes");
+    }
+
+    #[test]
+    fn a_large_batch_is_read_record_by_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("log.db")).unwrap();
+        let batch: Vec<_> = (0..1000).map(|n| record(&format!("r{n}"), Outcome::Served, &[("x", "m")])).collect();
+        store.append(1, 1, &batch).unwrap();
+        store.append(2, 1, &batch[..3]).unwrap();
+        let all = Query { limit: 5000, ..Query::default() };
+        let found = store.find(&all).unwrap();
+        assert_eq!(found.records.iter().map(|stored| stored.seq).collect::<Vec<_>>(), (1..=1003).collect::<Vec<_>>());
+        assert_eq!((found.oldest, found.unreadable), (Some(1), 0));
+        let page = store.find(&Query { limit: 4, before: Some(1002), ..Query::default() }).unwrap();
+        assert_eq!(page.records.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [998, 999, 1000, 1001]);
+        assert_eq!(ids(&store, &Query { until: Some((1, 2)), ..all }), ["r0", "r1", "r0", "r1", "r2"]);
     }
 
     #[test]
@@ -447,8 +513,8 @@ mod tests {
         let hours = [("a", 0), ("b", 10 * 365 * 24), ("c", -24), ("d", 0)];
         for (n, (id, ahead)) in (1..).zip(hours) {
             let mut record = record(id, Outcome::Served, &[("x", "m")]);
-            record.time = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead)).to_string();
-            store.append(1, &[(n, record)]).unwrap();
+            record.time = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead)).to_string().parse().unwrap();
+            store.append(1, n, &[record]).unwrap();
         }
         let all = Query { limit: 50, ..Query::default() };
         assert_eq!(ids(&store, &all), ["a", "b", "c", "d"]);

@@ -191,7 +191,7 @@ struct Writer {
     path: Option<PathBuf>,
     limits: Limits,
     store: Option<Store>,
-    batch: Vec<(i64, Box<Record>)>,
+    batch: Waiting,
     oldest: Option<Instant>,
     dropped: Arc<AtomicU64>,
     told: u64,
@@ -261,7 +261,7 @@ impl Writer {
         if self.path.is_none() {
             return;
         }
-        self.batch.push((self.n, record));
+        self.batch.push(record);
         if self.batch.len() >= BATCH {
             self.commit();
         }
@@ -298,11 +298,12 @@ impl Writer {
                 store
             }
         };
-        self.store.insert(store).append(self.id, &self.batch)
+        // The newest record's number is that of the batch's last.
+        let first = self.n + 1 - i64::try_from(self.batch.len()).unwrap_or(0);
+        self.store.insert(store).append(self.id, first, &self.batch)
     }
 
     fn trim(&mut self) {
-        let most = self.limits.max_bytes;
         // A log that nobody writes to only ages.
         let every = if self.wrote { TRIM_EVERY } else { TRIM_IDLE };
         let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= every);
@@ -311,10 +312,7 @@ impl Writer {
         if due && !store.expire(self.limits.keep).unwrap_or(false) {
             (self.trimmed_at, self.wrote) = (Some(Instant::now()), false);
         }
-        // The files may be as large as the limit at their largest, so they are cut before.
-        if store.size() > most / 4 * 3 {
-            let _ = store.shrink(most / 8 * 5);
-        }
+        let _ = store.shrink(self.limits.max_bytes);
     }
 
     /// Says that records are lost, at most once a minute.

@@ -123,7 +123,7 @@ impl Table {
 
     fn add_candidates(&mut self, settings: &Settings, members: &[Member<'_>]) {
         for facts in &settings.models {
-            match members.iter().position(|member| member.name == facts.provider) {
+            match members.iter().position(|member| *member.name == *facts.provider) {
                 Some(provider) => self.add_candidate(facts.clone(), provider, members),
                 None => self.add_known(facts),
             };
@@ -170,9 +170,9 @@ impl Table {
     fn push(&mut self, candidate: Candidate) {
         let Ok(id) = CandidateId::try_from(self.candidates.len()) else { return };
         let facts = &candidate.facts;
-        for name in std::iter::once(&facts.id).chain(&facts.aliases) {
+        for name in std::iter::once(&*facts.id).chain(facts.aliases.iter().map(String::as_str)) {
             self.names.entry(format!("{}/{name}", facts.provider)).or_default().push(id);
-            self.names.entry(name.clone()).or_default().push(id);
+            self.names.entry(name.to_owned()).or_default().push(id);
         }
         self.families.entry(facts.family()).or_default().push(id);
         self.candidates.push(candidate);
