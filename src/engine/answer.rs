@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::explain::{baseline_cost, savings};
 use super::fleet::{Fleet, Ticket};
@@ -16,6 +16,9 @@ use crate::journal::{Draft, Outcome, Skipped, millis};
 use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, cost, count, decide, fit, fit_counted};
 use crate::upstream::{Caller, Failure, Live, Refused, Sent, Task, Upstream, Whole, send};
 use crate::wire::Ask;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// A request on its way through the engine.
 #[derive(Debug)]
@@ -273,7 +276,7 @@ impl Run<'_> {
 
     /// The provider's own id for a request, when it is one and no key.
     fn upstream_id(&self, headers: &HeaderMap) -> Option<String> {
-        let value = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
+        let value = headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))?.to_str().ok()?;
         (!value.is_empty() && value.len() <= 128).then(|| self.fleet.redactor.mask_text(value))
     }
 

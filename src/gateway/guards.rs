@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+};
 use http::{Method, StatusCode};
 use subtle::ConstantTimeEq;
 
@@ -13,6 +15,8 @@ use super::connection::Clocks;
 use super::error::ApiError;
 use crate::config::{Key, Server};
 use crate::upstream::HOPS;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What a guard needs to know of a request.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +75,7 @@ fn host_name(text: &str) -> Option<&str> {
 }
 
 fn check_origin<'a>(visit: Visit<'a>, server: &Server, host: &str) -> Result<Option<&'a str>, ApiError> {
-    let site = visit.headers.get("sec-fetch-site").map(|value| value.as_bytes());
+    let site = visit.headers.get(SEC_FETCH_SITE).map(|value| value.as_bytes());
     let foreign_site = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
     let Some(origin) = visit.headers.get(ORIGIN) else {
         return if foreign_site && !is_page_visit(visit) { Err(cross_origin("another web site")) } else { Ok(None) };

@@ -1,39 +1,42 @@
 //! From the engine's reply to a response: which of a provider's headers go
 //! on, and which of routor's are added.
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use smallvec::SmallVec;
 
 use super::body::Out;
 use super::error::{self, ApiError};
 use crate::engine::{Reply, Routed};
 
-/// Headers of a provider that never reach the caller, beside whole families
-/// ([`is_private`]) and what `Connection` names.
-const LEFT_OUT: [&str; 19] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-    "set-cookie",
-    "set-cookie2",
-    "server",
-    "alt-svc",
-    "x-request-id",
-    "x-should-retry",
-    "location",
-    "clear-site-data",
-    "strict-transport-security",
-];
-
-fn is_private(name: &str) -> bool {
-    name.starts_with("access-control-") || name.starts_with("x-routor-") || matches!(name, "nel" | "report-to")
+/// Whether a provider's header never reaches the caller, beside what
+/// `Connection` names. The name is in lower case.
+fn is_left_out(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+            | "set-cookie"
+            | "set-cookie2"
+            | "server"
+            | "alt-svc"
+            | "x-request-id"
+            | "x-should-retry"
+            | "location"
+            | "clear-site-data"
+            | "strict-transport-security"
+            | "nel"
+            | "report-to"
+    ) || name.starts_with("access-control-")
+        || name.starts_with("x-routor-")
 }
 
 /// The response to a request; `debug` adds how it was routed.
@@ -73,24 +76,13 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Out, routed: Option<&Ro
 
 /// A provider's headers without those that are not for the caller.
 fn public(mut headers: HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let named = named.filter_map(|name| name.trim().parse().ok());
+    let own = headers.keys().filter(|name| is_left_out(name.as_str())).cloned();
+    let gone: SmallVec<[HeaderName; 8]> = named.chain(own).collect();
+    for name in gone {
         headers.remove(name);
     }
-    for name in LEFT_OUT {
-        headers.remove(name);
-    }
-    let families: Vec<HeaderName> = headers.keys().filter(|name| is_private(name.as_str())).cloned().collect();
-    for name in families {
-        headers.remove(name);
-    }
-    headers.remove(CONTENT_LENGTH);
     headers
 }
 
@@ -127,8 +119,32 @@ mod tests {
     #[test]
     fn what_is_not_for_the_caller_stays_here() {
         let mut headers = HeaderMap::new();
-        for name in LEFT_OUT.iter().chain(&["access-control-allow-origin", "x-routor-model", "nel", "report-to", "x-foo"]) {
-            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("x"));
+        for name in [
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "content-length",
+            "set-cookie",
+            "set-cookie2",
+            "server",
+            "alt-svc",
+            "x-request-id",
+            "x-should-retry",
+            "location",
+            "clear-site-data",
+            "strict-transport-security",
+            "nel",
+            "report-to",
+            "access-control-allow-origin",
+            "x-routor-model",
+            "x-foo",
+        ] {
+            headers.insert(name, HeaderValue::from_static("x"));
         }
         headers.insert("connection", HeaderValue::from_static("close, X-Foo"));
         headers.insert("content-type", HeaderValue::from_static("application/json"));

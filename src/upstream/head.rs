@@ -1,31 +1,36 @@
 //! The head of a request to a provider: only what the caller may pass on, and
 //! the provider's own key.
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
+use smallvec::SmallVec;
 
 use super::body::RequestBody;
 use crate::catalog::Auth;
 use crate::config::{Key, Provider};
 
-/// The caller's headers that go on to a provider. Everything else stays here:
-/// `Authorization`, cookies, organisation headers, whatever they may hold.
-const PASSED_ON: [HeaderName; 10] = [
-    CONTENT_TYPE,
-    http::header::ACCEPT,
-    USER_AGENT,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("openai-beta"),
-    HeaderName::from_static("anthropic-beta"),
-    HeaderName::from_static("http-referer"),
-    HeaderName::from_static("x-title"),
-];
+/// Whether a header of the caller goes on to a provider. Everything else stays
+/// here: `Authorization`, cookies, organisation headers, whatever they may hold.
+/// The name is in lower case.
+fn goes_on(name: &str) -> bool {
+    matches!(
+        name,
+        "content-type"
+            | "accept"
+            | "user-agent"
+            | "traceparent"
+            | "tracestate"
+            | "idempotency-key"
+            | "openai-beta"
+            | "anthropic-beta"
+            | "http-referer"
+            | "x-title"
+    )
+}
 
 /// The part of the caller's headers that goes upstream.
 #[derive(Debug, Clone, Default)]
-pub struct Caller(HeaderMap);
+pub struct Caller(SmallVec<[(HeaderName, HeaderValue); 6]>);
 
 /// The routors that a request has been through, so that it does not go round
 /// in a circle: their ids, the last one behind.
@@ -34,14 +39,9 @@ pub const HOPS: HeaderName = HeaderName::from_static("x-routor-hop");
 impl Caller {
     /// Picks what may go on; `hops` is the value of [`HOPS`].
     pub fn new(headers: &HeaderMap, hops: HeaderValue) -> Self {
-        let mut kept = HeaderMap::with_capacity(PASSED_ON.len() + 5);
-        for name in &PASSED_ON {
-            for value in headers.get_all(name) {
-                kept.append(name.clone(), value.clone());
-            }
-        }
-        kept.insert(HOPS, hops);
-        Self(kept)
+        let kept = headers.iter().filter(|(name, _)| goes_on(name.as_str()));
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
+        Self(kept.chain([(HOPS, hops)]).collect())
     }
 }
 
@@ -55,6 +55,10 @@ impl Template {
     /// `None` when a configured header cannot be sent, which the configuration has ruled out.
     pub fn new(provider: &Provider, target: Uri, proxy: Option<HeaderValue>) -> Option<Self> {
         let mut headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
+        // Over TLS it may become HTTP/2, which has it elsewhere.
+        if let Some(host) = target.authority().filter(|_| target.scheme_str() == Some("http")) {
+            headers.push((HOST, HeaderValue::from_str(host.as_str()).ok()?));
+        }
         for header in &provider.headers {
             headers.push((HeaderName::from_bytes(header.name.as_bytes()).ok()?, secret(header.value.expose())?));
         }
@@ -70,7 +74,10 @@ impl Template {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.clone();
-        let mut headers = caller.0.clone();
+        let mut headers = HeaderMap::with_capacity(caller.0.len() + self.headers.len() + 3);
+        for (name, value) in &caller.0 {
+            headers.append(name.clone(), value.clone());
+        }
         for (name, value) in &self.headers {
             headers.insert(name.clone(), value.clone());
         }

@@ -6,9 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 /// Token counts as the provider told them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -180,10 +181,7 @@ impl Body<'_> {
 
     fn usage(&self) -> Usage {
         let counts = self.usage.and_then(|raw| serde_json::from_str::<Fields<Counts>>(raw.get()).ok());
-        counts.map_or(Usage::default(), |Fields(counts)| Usage {
-            prompt: counts.prompt_tokens.and_then(|count| count.try_into().ok()),
-            completion: counts.completion_tokens.and_then(|count| count.try_into().ok()),
-        })
+        counts.map_or(Usage::default(), |Fields(counts)| counts.into())
     }
 
     fn choices(&self) -> Option<Vec<Fields<Choice<'_>>>> {
@@ -193,6 +191,9 @@ impl Body<'_> {
 
 /// Looks at a whole answer that came with a good status.
 pub fn read_answer(body: &[u8]) -> Answer {
+    if let Some(usage) = read_plain(body) {
+        return Answer::Completion(usage);
+    }
     match std::str::from_utf8(body) {
         Ok(_) => read_text(body),
         // It is passed on as it came all the same; only to look at it, it must be text.
@@ -200,9 +201,56 @@ pub fn read_answer(body: &[u8]) -> Answer {
     }
 }
 
+/// An answer as nearly all are: whatever has another form is looked at with
+/// care, which takes three times as long.
+#[derive(Deserialize)]
+struct Plain<'a> {
+    #[serde(borrow)]
+    choices: SmallVec<[Fields<PlainChoice<'a>>; 1]>,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+    #[serde(default)]
+    base_resp: Option<IgnoredAny>,
+    #[serde(default)]
+    usage: Option<Fields<Counts>>,
+    #[serde(default, rename = "type")]
+    kind: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct PlainChoice<'a> {
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+    #[serde(default)]
+    message: Option<IgnoredAny>,
+    #[serde(default)]
+    text: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a str>,
+}
+
+/// The usage of a completion in which nothing hints at an error.
+fn read_plain(body: &[u8]) -> Option<Usage> {
+    let Fields(answer) = serde_json::from_slice::<Fields<Plain<'_>>>(body).ok()?;
+    let plain = answer.error.is_none() && answer.base_resp.is_none() && answer.kind.is_none();
+    let sound = |Fields(choice): &Fields<PlainChoice<'_>>| {
+        choice.error.is_none() && !matches!(choice.finish_reason, Some("error" | "network_error" | "model_context_window_exceeded"))
+    };
+    let says = |Fields(choice): &Fields<PlainChoice<'_>>| choice.message.is_some() || choice.text.is_some();
+    let completion = plain && answer.choices.iter().all(sound) && answer.choices.iter().any(says);
+    completion.then(|| answer.usage.map_or(Usage::default(), |Fields(counts)| counts.into()))
+}
+
+impl From<Counts> for Usage {
+    fn from(counts: Counts) -> Self {
+        let count = |count: Option<i64>| count.and_then(|count| count.try_into().ok());
+        Usage { prompt: count(counts.prompt_tokens), completion: count(counts.completion_tokens) }
+    }
+}
+
 fn read_text(body: &[u8]) -> Answer {
     let Ok(Fields(answer)) = serde_json::from_slice::<Fields<Body<'_>>>(body) else {
-        return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        return match serde_json::from_slice::<IgnoredAny>(body) {
             Ok(_) if is_list_of_error(body) => Answer::Error,
             Ok(_) => Answer::Garbled("JSON, but not an object"),
             Err(_) if body.iter().all(u8::is_ascii_whitespace) => Answer::Garbled("an empty body"),
@@ -389,7 +437,54 @@ mod tests {
         }
     }
 
+    /// JSON that is like an answer, in many of the ways in which one can be wrong.
+    fn like_an_answer() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        let value = || {
+            const TEXTS: &[&str] = &[
+                "null",
+                "0",
+                "-1",
+                "7",
+                "1e400",
+                "\"\"",
+                "\"x\"",
+                "\"stop\"",
+                "\"error\"",
+                "\"net\\u0077ork_error\"",
+                "[]",
+                "[0]",
+                "{}",
+                "true",
+            ];
+            prop::sample::select(TEXTS).prop_map(str::to_owned)
+        };
+        let object = |names: &'static [&'static str], value: BoxedStrategy<String>| {
+            let field = (prop::sample::select(names), value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+            prop::collection::vec(field, 0..4).prop_map(|fields| format!("{{{}}}", fields.join(",")))
+        };
+        let message = object(&["content", "role", "tool_calls"], value().boxed());
+        let choice = object(
+            &["error", "message", "message", "text", "finish_reason", "index"],
+            prop_oneof![value(), message, Just("\"model_context_window_exceeded\"".to_owned())].boxed(),
+        );
+        let choices = prop::collection::vec(prop_oneof![4 => choice, 1 => value()], 0..3).prop_map(|all| format!("[{}]", all.join(",")));
+        let usage = object(&["prompt_tokens", "completion_tokens"], value().boxed());
+        let base = object(&["status_code"], value().boxed());
+        object(
+            &["choices", "choices", "error", "base_resp", "usage", "type", "id"],
+            prop_oneof![3 => choices, 2 => usage, 1 => base, 2 => value()].boxed(),
+        )
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_quick_look_says_what_a_careful_one_does(text in like_an_answer()) {
+            if let Some(usage) = read_plain(text.as_bytes()) {
+                proptest::prop_assert_eq!(read_text(text.as_bytes()), Answer::Completion(usage), "{}", text);
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(text in "[\\[\\]{}\":,a-z0-9 ]{0,80}") {
             let _ = read_answer(text.as_bytes());

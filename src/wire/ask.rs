@@ -37,12 +37,20 @@ pub struct Ask {
 /// One top-level field: where it stands in the body.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    /// The name, decoded.
-    pub name: String,
+    /// The name, where it is not what stands in the body.
+    decoded: Option<Box<str>>,
     /// The bytes of the name with its quotes.
     pub key: Range<usize>,
     /// The bytes of the value.
     pub value: Range<usize>,
+}
+
+impl Member {
+    /// The name, escapes resolved; `body` is that of its request.
+    pub fn name<'a>(&'a self, body: &'a [u8]) -> &'a str {
+        let plain = || std::str::from_utf8(body.get(self.key.start + 1..self.key.end.checked_sub(1)?)?).ok();
+        self.decoded.as_deref().or_else(plain).unwrap_or_default()
+    }
 }
 
 /// What a request needs beyond text.
@@ -139,10 +147,10 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
     };
     let mut messages = None;
     let mut limit = None;
-    for (key, value) in &members.0 {
-        let name = key.name();
+    let mut behind = 0;
+    for (name, value) in members.0 {
         let text = value.get();
-        match name.as_ref() {
+        match name.0.as_ref() {
             "model" => ask.model = read_model(text)?,
             "messages" => messages = Some(text),
             "stream" => ask.stream = read_flag(text, "stream")?,
@@ -156,7 +164,14 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
             wish if wish.starts_with("routor_") => ask.wishes.read(wish, text)?,
             _ => {}
         }
-        ask.members.push(Member { name: name.into_owned(), key: within(&body, key.0.get()), value: within(&body, text) });
+        let value = within(&body, text);
+        let key = between(&body, behind, value.start);
+        behind = value.end;
+        let decoded = match name.0 {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(name) => Some(name.into()),
+        };
+        ask.members.push(Member { decoded, key, value });
     }
     ask.max_tokens = ask.max_tokens.or(limit);
     ask.read_messages(messages)?;
@@ -167,7 +182,7 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
 impl Ask {
     /// Whether the request has this top-level field.
     pub fn has_field(&self, name: &str) -> bool {
-        self.members.iter().any(|member| member.name == name)
+        self.members.iter().any(|member| member.name(&self.body) == name)
     }
 
     fn read_messages(&mut self, messages: Option<&str>) -> Result<(), Fault> {
@@ -181,11 +196,29 @@ impl Ask {
             return Err(Fault::new("messages", "\"messages\" is empty; it needs at least one message"));
         }
         self.prompt_bytes += text.len() as u64;
-        let shows = |kind: &[u8]| memchr::memmem::find(text.as_bytes(), kind).is_some();
-        self.needs.vision = shows(b"\"image_url\"");
-        self.needs.audio = shows(b"\"input_audio\"");
-        self.needs.files = shows(b"\"file_data\"") || shows(b"\"file_id\"");
+        self.note_parts(text.as_bytes());
         Ok(())
+    }
+}
+
+impl Ask {
+    /// Notes what kinds of parts messages have, in one go over what may be
+    /// megabytes: none of the names is found without its quotes.
+    fn note_parts(&mut self, messages: &[u8]) {
+        for quote in memchr::memchr_iter(b'"', messages) {
+            match messages.get(quote + 1) {
+                Some(b'i' | b'f') => {}
+                _ => continue,
+            }
+            let rest = messages.get(quote + 1..).unwrap_or_default();
+            if rest.starts_with(b"image_url\"") {
+                self.needs.vision = true;
+            } else if rest.starts_with(b"input_audio\"") {
+                self.needs.audio = true;
+            } else if rest.starts_with(b"file_data\"") || rest.starts_with(b"file_id\"") {
+                self.needs.files = true;
+            }
+        }
     }
 }
 
@@ -245,8 +278,11 @@ fn read_model(text: &str) -> Result<Option<String>, Fault> {
     if text == "null" {
         return Ok(None);
     }
-    let model: String = serde_json::from_str(text)
-        .map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?;
+    let model: String = match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => plain.to_owned(),
+        _ => serde_json::from_str(text)
+            .map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?,
+    };
     Ok((!model.is_empty()).then_some(model))
 }
 
@@ -289,21 +325,43 @@ fn within(body: &[u8], text: &str) -> Range<usize> {
     start..start + text.len()
 }
 
+/// Where the name of a field stands, with its quotes: between the field before
+/// it and its own value there is nothing else but punctuation.
+fn between(body: &[u8], before: usize, value: usize) -> Range<usize> {
+    let space = body.get(before..value).unwrap_or_default();
+    let start = memchr::memchr(b'"', space).unwrap_or(0);
+    let end = memchr::memrchr(b'"', space).map_or(start, |quote| quote + 1);
+    before + start..before + end
+}
+
 fn shorten(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
-/// A field's name as it stands in the body.
-struct Name<'a>(&'a RawValue);
+/// A field's name, a part of the body unless it has escapes.
+struct Name<'a>(Cow<'a, str>);
 
-impl<'a> Name<'a> {
-    /// The name without quotes, escapes resolved.
-    fn name(&self) -> Cow<'a, str> {
-        let text = self.0.get();
-        match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-            _ => serde_json::from_str::<String>(text).map_or(Cow::Borrowed(""), Cow::Owned),
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
         }
+
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -345,16 +403,14 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: SmallVec<[(Name<'de>, &'de RawValue); 12]> = SmallVec::new();
-                while let Some(key) = map.next_key::<&'de RawValue>()? {
-                    let key = Name(key);
-                    let name = key.name();
-                    if is_read(&name) && members.iter().any(|(other, _)| other.name() == name) {
-                        return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name))));
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    if is_read(&name.0) && members.iter().any(|(other, _)| other.0 == name.0) {
+                        return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name.0))));
                     }
                     if members.len() == Members::MOST {
                         return Err(A::Error::custom("routor: the request has more than 256 fields"));
                     }
-                    members.push((key, map.next_value()?));
+                    members.push((name, map.next_value()?));
                 }
                 Ok(Members(members))
             }

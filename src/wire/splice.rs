@@ -68,12 +68,13 @@ pub fn splice<'e>(ask: &Ask, model: &str, edit: impl Fn(&str) -> Edit<'e>) -> Pi
     let mut out = Writer::new(ask);
     let mut named = false;
     for (at, member) in ask.members.iter().enumerate() {
-        if member.name == "model" {
+        let name = member.name(&ask.body);
+        if name == "model" {
             named = true;
             out.replace(member.value.clone(), &model);
             continue;
         }
-        let change = if member.name.starts_with("routor_") { Edit::Drop } else { edit(&member.name) };
+        let change = if name.starts_with("routor_") { Edit::Drop } else { edit(name) };
         match change {
             Edit::Keep => {}
             Edit::Rename(name) => out.replace(member.key.clone(), &format!("\"{name}\"")),
