@@ -24,7 +24,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 #[derive(Debug)]
 pub struct Call {
     /// What is asked.
-    pub ask: Ask,
+    pub ask: Box<Ask>,
     /// The caller's headers that go on.
     pub caller: Caller,
     /// The record that is written when the request ends.
@@ -153,7 +153,7 @@ impl Run<'_> {
     async fn leaves_out(&self, candidate: &Candidate, progress: &mut Progress, draft: &mut Draft) -> bool {
         let window = candidate.facts.context_window;
         let fit = match fit(&candidate.facts, self.ask) {
-            Fit::Near => fit_counted(&candidate.facts, self.ask, self.tokens(progress).await),
+            Fit::Near => fit_counted(&candidate.facts, self.ask, Box::pin(self.tokens(progress)).await),
             fit => fit,
         };
         let (why, needs, has) = match fit {

@@ -87,6 +87,11 @@ impl Engine {
         self.stopping.cancel();
     }
 
+    /// Whether what still runs is to end.
+    pub fn is_halting(&self) -> bool {
+        self.journal.is_halting()
+    }
+
     /// The machine has slept: kept connections are not used again, since their
     /// other ends may have gone without a word.
     pub fn woke(&self) {

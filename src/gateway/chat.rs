@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`: from bytes to reply.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::task::Poll;
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -36,22 +37,25 @@ pub(super) async fn complete(
     #[cfg(debug_assertions)]
     super::hooks::in_handler(visit.headers);
     let ask = match parse(bytes) {
-        Ok(ask) => ask,
+        Ok(ask) => Box::new(ask),
         Err(fault) => {
             draft.end(Outcome::Rejected, Some(400));
             return Err(fault.into());
         }
     };
     let call = Call { ask, caller: Caller::new(visit.headers, hops), draft };
-    let stopping = gateway.engine.stopping.clone();
-    let answer = Arc::clone(&gateway.engine);
-    tokio::select! {
-        reply = answer.answer(&gateway.desk, call) => {
-            error_code(&reply).into_iter().for_each(|code| gateway.shared.metrics.refused(code));
-            Ok(into_response(reply, server.debug_routing))
-        }
-        () = stopping.cancelled() => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "routor is stopping; ask again in a moment")),
-    }
+    let mut answer = std::pin::pin!(gateway.engine.answer(&gateway.desk, call));
+    // The connection is woken when the process is to end, and this with it.
+    let reply = std::future::poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Pending if gateway.engine.is_halting() => Poll::Ready(None),
+        polled => polled.map(Some),
+    });
+    let Some(reply) = reply.await else {
+        let message = "routor is stopping; ask again in a moment";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message));
+    };
+    error_code(&reply).into_iter().for_each(|code| gateway.shared.metrics.refused(code));
+    Ok(into_response(reply, server.debug_routing))
 }
 
 /// The code of an error that routor itself makes of a reply.

@@ -120,6 +120,7 @@ async fn route(
             None => guards::check_key(visit.headers, server)?,
         },
     }
+    // What is seldom asked for is kept in boxes: the largest of these futures is what each connection has room for.
     match visit.path {
         "/v1/chat/completions" if visit.method == Method::POST => {
             let body = body::checked(visit, body)?;
@@ -127,12 +128,12 @@ async fn route(
         }
         "/v1/routing/debug" if visit.method == Method::POST => {
             let body = body::checked(visit, body)?;
-            debug::explain(gateway, server, visit, body).await
+            Box::pin(debug::explain(gateway, server, visit, body)).await
         }
         "/metrics" if get => Ok(api::metrics(gateway, fleet)),
         "/api/providers" if get => Ok(api::providers(gateway, fleet)),
-        "/api/requests" if get => api::requests(gateway, query).await,
-        "/api/events" if visit.method == Method::GET => events::follow(gateway, query).await,
+        "/api/requests" if get => Box::pin(api::requests(gateway, query)).await,
+        "/api/events" if visit.method == Method::GET => Box::pin(events::follow(gateway, query)).await,
         "/v1/models" if get => Ok(models::list(fleet)),
         "/" if get => Ok(json_response(StatusCode::OK, json!({"routor": env!("CARGO_PKG_VERSION"), "routes": ROUTES}).to_string())),
         path => match path.strip_prefix("/v1/models/").filter(|id| !id.is_empty()) {

@@ -204,7 +204,8 @@ impl Gateway {
         let connection = http1::Builder::new().max_buf_size(BUFFER).serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut told = false;
+        let mut stopping = std::pin::pin!(self.engine.stopping.cancelled());
+        let (mut told, mut stopped) = (false, false);
         loop {
             tokio::select! {
                 biased;
@@ -219,6 +220,7 @@ impl Gateway {
                     connection.as_mut().graceful_shutdown();
                     told = true;
                 }
+                () = stopping.as_mut(), if !stopped => stopped = true,
                 _ = look.tick() => if watched.is_over() { return },
             }
         }

@@ -25,6 +25,9 @@ pub enum StoreError {
     Newer(String),
 }
 
+/// A page of the file: what is written at once. Under load a batch fills
+/// several, and each costs two calls.
+const PAGE: u32 = 16 << 10;
 /// Batches that are removed at once.
 const PART: usize = 2000;
 /// A batch takes little more text than this: a reader has each in memory whole.
@@ -37,11 +40,12 @@ const VERSION: i64 = 2;
 
 /// Records are kept as they came together, one JSON object a line: to insert
 /// each as a row of its own would cost more than all else that the log does. A
-/// batch is called by the place of its last record.
+/// batch is called by the place of its last record. The newest is never
+/// removed, so that places only rise: emptied when it is too old.
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS requests;
     CREATE TABLE IF NOT EXISTS batches (
-        last      INTEGER PRIMARY KEY AUTOINCREMENT,
+        last      INTEGER PRIMARY KEY,
         count     INTEGER NOT NULL,
         writer    INTEGER NOT NULL,
         n         INTEGER NOT NULL,
@@ -88,6 +92,7 @@ impl Store {
         let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         private(path);
         store.run(|connection| {
+            connection.pragma_update(None, "page_size", PAGE)?;
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -136,7 +141,7 @@ impl Store {
         let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.run(|connection| {
             connection.pragma_update(None, "journal_size_limit", number(beside))?;
-            connection.pragma_update(None, "wal_autocheckpoint", number(beside / 4096))
+            connection.pragma_update(None, "wal_autocheckpoint", number(beside / u64::from(PAGE)))
         })
     }
 
@@ -186,7 +191,7 @@ impl Store {
         let mut act = || -> rusqlite::Result<()> {
             let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
-                let before = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'batches'";
+                let before = "SELECT coalesce(max(last), 0) FROM batches";
                 let mut last: i64 = change.prepare_cached(before)?.query_row([], |row| row.get(0))?;
                 let mut insert = change.prepare_cached(
                     "INSERT INTO batches (last, count, writer, n, newest_ms, fallbacks, records) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -210,10 +215,13 @@ impl Store {
     /// back to the system; says whether there may be more.
     pub fn expire(&self, keep: Duration) -> Result<bool, StoreError> {
         let oldest = Moment::now().before(keep).millis();
-        let old = "DELETE FROM batches WHERE last IN (SELECT last FROM batches WHERE newest_ms < ?1 ORDER BY last LIMIT ?2)";
+        let old = "DELETE FROM batches WHERE last IN (SELECT last FROM batches WHERE newest_ms < ?1 ORDER BY last LIMIT ?2)
+                   AND last < (SELECT max(last) FROM batches)";
+        let newest = "UPDATE batches SET count = 0, fallbacks = 0, records = ''
+                      WHERE newest_ms < ?1 AND count > 0 AND last = (SELECT max(last) FROM batches)";
         self.run(|connection| {
             let gone = connection.execute(old, params![oldest, i64::try_from(PART).unwrap_or(i64::MAX)])?;
-            if gone > 0 {
+            if gone + connection.execute(newest, [oldest])? > 0 {
                 give_back(connection)?;
             }
             Ok(gone >= PART)

@@ -132,7 +132,8 @@ impl Journal {
         self.halting.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_halting(&self) -> bool {
+    /// Whether that was said.
+    pub fn is_halting(&self) -> bool {
         self.halting.load(Ordering::Relaxed)
     }
 

@@ -5,18 +5,18 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{Extensions, HeaderMap, Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::RequestBody;
 use super::client::{Line, Upstream};
-use super::connect::{ConnectTimeout, Uses};
+use super::connect::ConnectTimeout;
 use super::dialect::translate;
 use super::head::Caller;
 use super::inflate::{inflate, is_coded};
+use super::pool::Problem;
 use super::stream::{Live, Next};
 use crate::catalog::Facts;
 use crate::config::Provider;
@@ -141,13 +141,13 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
     let (head, body) = response.into_parts();
     let (status, headers) = (head.status, head.headers);
     if !status.is_success() {
-        let failure = failed(status, headers, body, task.deadline).await;
+        let failure = Box::pin(failed(status, headers, body, task.deadline)).await;
         return Sent::Failed(if line.forwarded { by_proxy(failure) } else { failure });
     }
     let events = has_type(&headers, "text/event-stream");
     let sent = timeout_at(task.deadline, async {
         match (events, task.ask.stream) {
-            (true, true) => first_content(status, headers, body).await,
+            (true, true) => Box::pin(first_content(status, headers, body)).await,
             (true, false) => Err(Failure::new(Class::Garbled, "a stream although none was asked for")),
             (false, _) => whole(status, headers, body).await,
         }
@@ -164,35 +164,19 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
 /// immediate replacement.
 async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Failure> {
     let pieces = translate(task.ask, &task.provider.dialect, task.facts);
-    let request = || -> Request<RequestBody> { line.template.request(task.caller, RequestBody::new(pieces.clone())) };
-    let first = line.client.request(request()).await;
-    let result = match first {
-        Err(problem) if died_idle(&problem) || was_refused_unread(&problem) => line.fresh.request(request()).await,
-        result => result,
+    let request = |form| line.template.request(form, task.caller, RequestBody::new(pieces.clone()));
+    let sent = match line.pool.send(false, request).await {
+        Err(problem) if died_idle(&problem) || was_refused_unread(&problem) => Box::pin(line.pool.send(true, request)).await,
+        sent => sent,
     };
-    match result {
-        Ok(response) => {
-            if let Some(uses) = response.extensions().get::<Uses>() {
-                uses.add();
-                // Whoever takes the length for the end of this answer takes the rest for the next one.
-                if response.headers().contains_key(TRANSFER_ENCODING) && response.headers().contains_key(CONTENT_LENGTH) {
-                    uses.spoil();
-                }
-            }
-            Ok(response)
-        }
-        Err(problem) => Err(broken(&problem)),
-    }
+    sent.map_err(|problem| broken(&problem))
 }
 
 /// Whether the connection had served before and broke before a byte of this
 /// answer came: the provider had closed it while it was idle.
-fn died_idle(problem: &legacy::Error) -> bool {
-    let Some(connected) = problem.connect_info() else { return false };
-    let mut extensions = Extensions::new();
-    connected.get_extras(&mut extensions);
-    let idle = extensions.get::<Uses>().is_some_and(Uses::was_idle);
-    let unanswered = causes(problem).any(|cause| {
+fn died_idle(problem: &Problem) -> bool {
+    let Problem::Exchange(_, uses) = problem else { return false };
+    let unanswered = problem.causes().any(|cause| {
         let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|problem| problem.is_incomplete_message() || problem.is_canceled());
         let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| {
             matches!(
@@ -202,12 +186,12 @@ fn died_idle(problem: &legacy::Error) -> bool {
         });
         closed || reset
     });
-    idle && unanswered
+    uses.was_idle() && unanswered
 }
 
 /// Whether an HTTP/2 provider says that it never looked at the request.
-fn was_refused_unread(problem: &legacy::Error) -> bool {
-    causes(problem).any(|cause| {
+fn was_refused_unread(problem: &Problem) -> bool {
+    problem.causes().any(|cause| {
         let Some(problem) = cause.downcast_ref::<h2::Error>() else { return false };
         let reason = problem.reason();
         reason == Some(h2::Reason::REFUSED_STREAM) || problem.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
@@ -215,9 +199,9 @@ fn was_refused_unread(problem: &legacy::Error) -> bool {
 }
 
 /// A failure of the connection, in words that hold nothing of the request.
-fn broken(problem: &legacy::Error) -> Failure {
+fn broken(problem: &Problem) -> Failure {
     let mut words = Vec::new();
-    for cause in causes(problem) {
+    for cause in problem.causes() {
         if cause.is::<ConnectTimeout>()
             || cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut)
         {
@@ -227,22 +211,22 @@ fn broken(problem: &legacy::Error) -> Failure {
     }
     words.dedup();
     let failure = Failure { loud: is_untrusted(problem), ours: is_exhausted(problem), ..Failure::new(Class::Network, words.join(": ")) };
-    if problem.is_connect() { failure.unsent() } else { failure }
+    if matches!(problem, Problem::Connect(_)) { failure.unsent() } else { failure }
 }
 
 /// Whether this machine has no more open files to give.
-fn is_exhausted(problem: &legacy::Error) -> bool {
+fn is_exhausted(problem: &Problem) -> bool {
     /// EMFILE and ENFILE, the same on Linux, macOS and the BSDs.
     const TOO_MANY_FILES: [i32; 2] = [24, 23];
     let files = |cause: &std::io::Error| cfg!(unix) && cause.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
-    causes(problem).any(|cause| cause.downcast_ref().is_some_and(files))
+    problem.causes().any(|cause| cause.downcast_ref().is_some_and(files))
 }
 
 /// Whether the provider could not prove who it is.
-fn is_untrusted(problem: &legacy::Error) -> bool {
+fn is_untrusted(problem: &Problem) -> bool {
     let certificate =
         |cause: &rustls::Error| matches!(cause, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
-    causes(problem).any(|cause| within(cause).downcast_ref().is_some_and(certificate))
+    problem.causes().any(|cause| within(cause).downcast_ref().is_some_and(certificate))
 }
 
 /// What an I/O error was made of, which is not among its causes.
@@ -252,10 +236,6 @@ fn within<'e>(cause: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::err
         inner = deeper;
     }
     inner
-}
-
-fn causes<'e>(problem: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(problem), |cause| cause.source())
 }
 
 /// Reads a failed answer to its end, so that its connection can be used

@@ -38,8 +38,6 @@ struct Use {
     answers: AtomicU32,
     /// Something came back since something was last written.
     heard: AtomicBool,
-    /// Nothing more is to be sent on it.
-    spoiled: AtomicBool,
 }
 
 impl Uses {
@@ -51,11 +49,6 @@ impl Uses {
     /// Whether it had served before, and not a byte came back of what was asked last.
     pub fn was_idle(&self) -> bool {
         self.0.answers.load(Ordering::Relaxed) > 0 && !self.0.heard.load(Ordering::Relaxed)
-    }
-
-    /// Its bytes cannot be trusted any more: what is asked next goes over another one.
-    pub fn spoil(&self) {
-        self.0.spoiled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -120,7 +113,8 @@ fn secure<C>(inner: C, target: &Uri) -> HttpsConnector<C> {
 }
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Boxed>> + Send>>;
-type Boxed = Box<dyn std::error::Error + Send + Sync>;
+/// Any error.
+pub(super) type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Connector {
     type Response = Stream;
@@ -170,24 +164,20 @@ impl Stream {
         let uses = Uses::default();
         Self { io: TokioIo::new(Watched { io: TokioIo::new(io), uses: uses.clone() }), uses, forwarded }
     }
+
+    /// What it is used for from now on.
+    pub fn uses(&self) -> Uses {
+        self.uses.clone()
+    }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        self.io.inner().io.inner().connected().proxy(self.forwarded).extra(self.uses.clone())
+        self.io.inner().io.inner().connected().proxy(self.forwarded)
     }
 }
 
 impl Watched {
-    fn may_send(&self) -> io::Result<()> {
-        if self.uses.0.spoiled.load(Ordering::Relaxed) {
-            // As if it had been closed while it was idle: the request goes out over another one.
-            self.uses.0.heard.store(false, Ordering::Relaxed);
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        Ok(())
-    }
-
     fn sent(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(sent, Poll::Ready(Ok(_))) {
             self.uses.0.heard.store(false, Ordering::Relaxed);
@@ -209,13 +199,11 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.may_send()?;
         let sent = Pin::new(&mut self.io).poll_write(cx, buf);
         self.sent(sent)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.may_send()?;
         let sent = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.sent(sent)
     }

@@ -3,9 +3,9 @@
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
-use smallvec::SmallVec;
 
 use super::body::RequestBody;
+use super::pool::Form;
 use crate::catalog::Auth;
 use crate::config::{Key, Provider};
 
@@ -30,7 +30,7 @@ fn goes_on(name: &str) -> bool {
 
 /// The part of the caller's headers that goes upstream.
 #[derive(Debug, Clone, Default)]
-pub struct Caller(SmallVec<[(HeaderName, HeaderValue); 6]>);
+pub struct Caller(Vec<(HeaderName, HeaderValue)>);
 
 /// The routors that a request has been through, so that it does not go round
 /// in a circle: their ids, the last one behind.
@@ -39,26 +39,26 @@ pub const HOPS: HeaderName = HeaderName::from_static("x-routor-hop");
 impl Caller {
     /// Picks what may go on; `hops` is the value of [`HOPS`].
     pub fn new(headers: &HeaderMap, hops: HeaderValue) -> Self {
-        let kept = headers.iter().filter(|(name, _)| goes_on(name.as_str()));
-        let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
-        Self(kept.chain([(HOPS, hops)]).collect())
+        let mut kept = Vec::with_capacity(6);
+        kept.extend(headers.iter().filter(|(name, _)| goes_on(name.as_str())).map(|(name, value)| (name.clone(), value.clone())));
+        kept.push((HOPS, hops));
+        Self(kept)
     }
 }
 
 /// What every request to one provider has in common.
 pub(super) struct Template {
     target: Uri,
+    /// The target without the host.
+    path: Uri,
+    host: HeaderValue,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Template {
     /// `None` when a configured header cannot be sent, which the configuration has ruled out.
-    pub fn new(provider: &Provider, target: Uri, proxy: Option<HeaderValue>) -> Option<Self> {
+    pub fn new(provider: &Provider, target: &Uri, proxy: Option<HeaderValue>) -> Option<Self> {
         let mut headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
-        // Over TLS it may become HTTP/2, which has it elsewhere.
-        if let Some(host) = target.authority().filter(|_| target.scheme_str() == Some("http")) {
-            headers.push((HOST, HeaderValue::from_str(host.as_str()).ok()?));
-        }
         for header in &provider.headers {
             headers.push((HeaderName::from_bytes(header.name.as_bytes()).ok()?, secret(header.value.expose())?));
         }
@@ -66,15 +66,20 @@ impl Template {
             headers.extend(auth(provider.auth, key));
         }
         headers.extend(proxy.map(|value| (http::header::PROXY_AUTHORIZATION, value)));
-        Some(Self { target, headers })
+        let path = Uri::from(target.path_and_query()?.clone());
+        let host = HeaderValue::from_str(target.authority()?.as_str()).ok()?;
+        Some(Self { target: target.clone(), path, host, headers })
     }
 
     /// A request with the caller's headers under the provider's.
-    pub fn request(&self, caller: &Caller, body: RequestBody) -> Request<RequestBody> {
+    pub fn request(&self, form: Form, caller: &Caller, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.target.clone();
+        *request.uri_mut() = if form.absolute { &self.target } else { &self.path }.clone();
         let mut headers = HeaderMap::with_capacity(caller.0.len() + self.headers.len() + 3);
+        if form.host {
+            headers.insert(HOST, self.host.clone());
+        }
         for (name, value) in &caller.0 {
             headers.append(name.clone(), value.clone());
         }

@@ -8,6 +8,7 @@ mod connect;
 mod dialect;
 mod head;
 mod inflate;
+mod pool;
 mod stream;
 mod tls;
 mod validate;

@@ -191,13 +191,10 @@ impl Body<'_> {
 
 /// Looks at a whole answer that came with a good status.
 pub fn read_answer(body: &[u8]) -> Answer {
-    if let Some(usage) = read_plain(body) {
-        return Answer::Completion(usage);
-    }
     match std::str::from_utf8(body) {
-        Ok(_) => read_text(body),
+        Ok(text) => read_plain(text).map_or_else(|| read_text(text), Answer::Completion),
         // It is passed on as it came all the same; only to look at it, it must be text.
-        Err(_) => read_text(String::from_utf8_lossy(body).as_bytes()),
+        Err(_) => read_text(&String::from_utf8_lossy(body)),
     }
 }
 
@@ -227,14 +224,21 @@ struct PlainChoice<'a> {
     text: Option<IgnoredAny>,
     #[serde(borrow, default)]
     finish_reason: Option<&'a str>,
+    /// For its form alone, as that of all that is read with care.
+    #[serde(default, rename = "index")]
+    _index: Option<u32>,
+    #[serde(default)]
+    delta: Option<IgnoredAny>,
 }
 
 /// The usage of a completion in which nothing hints at an error.
-fn read_plain(body: &[u8]) -> Option<Usage> {
-    let Fields(answer) = serde_json::from_slice::<Fields<Plain<'_>>>(body).ok()?;
+fn read_plain(body: &str) -> Option<Usage> {
+    let Fields(answer) = serde_json::from_str::<Fields<Plain<'_>>>(body).ok()?;
     let plain = answer.error.is_none() && answer.base_resp.is_none() && answer.kind.is_none();
     let sound = |Fields(choice): &Fields<PlainChoice<'_>>| {
-        choice.error.is_none() && !matches!(choice.finish_reason, Some("error" | "network_error" | "model_context_window_exceeded"))
+        choice.error.is_none()
+            && choice.delta.is_none()
+            && !matches!(choice.finish_reason, Some("error" | "network_error" | "model_context_window_exceeded"))
     };
     let says = |Fields(choice): &Fields<PlainChoice<'_>>| choice.message.is_some() || choice.text.is_some();
     let completion = plain && answer.choices.iter().all(sound) && answer.choices.iter().any(says);
@@ -248,12 +252,12 @@ impl From<Counts> for Usage {
     }
 }
 
-fn read_text(body: &[u8]) -> Answer {
-    let Ok(Fields(answer)) = serde_json::from_slice::<Fields<Body<'_>>>(body) else {
-        return match serde_json::from_slice::<IgnoredAny>(body) {
+fn read_text(body: &str) -> Answer {
+    let Ok(Fields(answer)) = serde_json::from_str::<Fields<Body<'_>>>(body) else {
+        return match serde_json::from_str::<IgnoredAny>(body) {
             Ok(_) if is_list_of_error(body) => Answer::Error,
             Ok(_) => Answer::Garbled("JSON, but not an object"),
-            Err(_) if body.iter().all(u8::is_ascii_whitespace) => Answer::Garbled("an empty body"),
+            Err(_) if body.bytes().all(|byte| byte.is_ascii_whitespace()) => Answer::Garbled("an empty body"),
             Err(_) => Answer::Garbled("not JSON"),
         };
     };
@@ -283,8 +287,8 @@ fn read_text(body: &[u8]) -> Answer {
 }
 
 /// Google's way of saying an error: a list with it inside.
-fn is_list_of_error(json: &[u8]) -> bool {
-    serde_json::from_slice::<Vec<Fields<Body<'_>>>>(json).is_ok_and(|list| list.first().is_some_and(|Fields(body)| body.is_error()))
+fn is_list_of_error(json: &str) -> bool {
+    serde_json::from_str::<Vec<Fields<Body<'_>>>>(json).is_ok_and(|list| list.first().is_some_and(|Fields(body)| body.is_error()))
 }
 
 /// What else an event tells.
@@ -301,20 +305,20 @@ pub struct Notes {
 /// Looks at the data of one event of a stream.
 pub fn read_chunk(data: &[u8]) -> (Chunk, Notes) {
     match std::str::from_utf8(data) {
-        Ok(_) => read_event(data),
-        Err(_) => read_event(String::from_utf8_lossy(data).as_bytes()),
+        Ok(text) => read_event(text),
+        Err(_) => read_event(&String::from_utf8_lossy(data)),
     }
 }
 
-fn read_event(data: &[u8]) -> (Chunk, Notes) {
+fn read_event(data: &str) -> (Chunk, Notes) {
     let mut notes = Notes::default();
-    if data.trim_ascii() == b"[DONE]" {
+    if data.trim_ascii() == "[DONE]" {
         return (Chunk::Done, notes);
     }
     if data.trim_ascii().is_empty() {
         return (Chunk::Nothing, notes);
     }
-    let Ok(Fields(body)) = serde_json::from_slice::<Fields<Body<'_>>>(data) else {
+    let Ok(Fields(body)) = serde_json::from_str::<Fields<Body<'_>>>(data) else {
         return (if is_list_of_error(data) { Chunk::Error } else { Chunk::Garbled }, notes);
     };
     if body.is_error() {
@@ -465,7 +469,7 @@ mod tests {
         };
         let message = object(&["content", "role", "tool_calls"], value().boxed());
         let choice = object(
-            &["error", "message", "message", "text", "finish_reason", "index"],
+            &["error", "message", "message", "text", "finish_reason", "index", "delta"],
             prop_oneof![value(), message, Just("\"model_context_window_exceeded\"".to_owned())].boxed(),
         );
         let choices = prop::collection::vec(prop_oneof![4 => choice, 1 => value()], 0..3).prop_map(|all| format!("[{}]", all.join(",")));
@@ -480,8 +484,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_quick_look_says_what_a_careful_one_does(text in like_an_answer()) {
-            if let Some(usage) = read_plain(text.as_bytes()) {
-                proptest::prop_assert_eq!(read_text(text.as_bytes()), Answer::Completion(usage), "{}", text);
+            if let Some(usage) = read_plain(&text) {
+                proptest::prop_assert_eq!(read_text(&text), Answer::Completion(usage), "{}", text);
             }
         }
 

@@ -379,7 +379,12 @@ impl<'a> Members<'a> {
     const MOST: usize = 256;
 
     fn read(body: &'a [u8]) -> Result<Self, Fault> {
-        serde_json::from_slice::<Self>(body).map_err(|problem| {
+        // Looked at once for being text, and not again for each part of it.
+        let read = match std::str::from_utf8(body) {
+            Ok(text) => serde_json::from_str::<Self>(text),
+            Err(_) => serde_json::from_slice::<Self>(body),
+        };
+        read.map_err(|problem| {
             let text = problem.to_string();
             let message = match text.strip_prefix("routor: ") {
                 Some(own) => own.split(" at line ").next().unwrap_or(own).to_owned(),

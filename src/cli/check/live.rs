@@ -66,7 +66,7 @@ async fn ask(engine: &Arc<Engine>, model: String) -> Answer {
     let Ok(ask) = parse(Bytes::from(body.to_string())) else { return answer };
     let draft = Draft::open(engine.journal(), "check".to_owned());
     let caller = Caller::new(&http::HeaderMap::new(), engine.id.clone());
-    match engine.answer(&Desk::new(engine), Call { ask, caller, draft }).await {
+    match engine.answer(&Desk::new(engine), Call { ask: Box::new(ask), caller, draft }).await {
         Reply::Whole { status, .. } | Reply::Stream { status, .. } => {
             answer.class = if status.is_success() { Class::Ok } else { Class::BadRequest };
             answer.status = Some(status.as_u16());
