@@ -44,7 +44,7 @@ impl Engine {
         };
         note_decision(&mut draft, &fleet, &decision);
         let upstream = desk.upstream(self, &fleet);
-        let run = Run { engine: self, fleet: &fleet, upstream: &upstream.1, ask: &ask, caller: &caller, started: Instant::now() };
+        let run = Run { engine: self, fleet: &fleet, upstream: &upstream.1, ask: &ask, caller: &caller, started: draft.started() };
         run.attempts(decision, draft).await
     }
 }
@@ -116,7 +116,8 @@ impl Run<'_> {
                 left -= 1;
                 continue;
             }
-            let ticket = if in_reserve { self.fleet.force(candidate, Instant::now()) } else { self.fleet.admit(candidate, Instant::now()) };
+            let now = Instant::now();
+            let ticket = if in_reserve { self.fleet.force(candidate, now) } else { self.fleet.admit(candidate, now) };
             let Some(ticket) = ticket else {
                 if in_reserve {
                     left -= 1;
@@ -127,14 +128,18 @@ impl Run<'_> {
             };
             left -= 1;
             let first = chain.first().is_some_and(|first| first.label == candidate.label);
-            let Some((sent, started)) = self.attempt(candidate, left, &mut draft).await else { break };
+            let Some(sent) = self.attempt(candidate, left, now, &mut draft).await else { break };
             progress.made += 1;
             if !matches!(sent, Sent::Failed(_)) {
                 put_off(if in_reserve { forced.as_slice() } else { &cooling }, &mut draft);
             }
             match sent {
-                Sent::Whole(whole) => return self.deliver_whole(whole, Won { candidate, ticket, started, chain: &chain }, draft, routed),
-                Sent::Live(live) => return self.deliver_stream(live, Won { candidate, ticket, started, chain: &chain }, draft, routed),
+                Sent::Whole(whole) => {
+                    return self.deliver_whole(whole, Won { candidate, ticket, started: now, chain: &chain }, draft, routed);
+                }
+                Sent::Live(live) => {
+                    return self.deliver_stream(live, Won { candidate, ticket, started: now, chain: &chain }, draft, routed);
+                }
                 Sent::Failed(failure) => {
                     let verdict = judge(failure.class, first);
                     self.note_failure(candidate, ticket, &failure, &mut draft, &mut progress);
@@ -183,23 +188,23 @@ impl Run<'_> {
     }
 
     /// Makes one attempt within its share of the time; `None` when no time is left.
-    async fn attempt(&self, candidate: &Candidate, behind: usize, draft: &mut Draft) -> Option<(Sent, Instant)> {
+    async fn attempt(&self, candidate: &Candidate, behind: usize, now: Instant, draft: &mut Draft) -> Option<Sent> {
         let (provider, _) = self.fleet.provider(candidate.provider)?;
         let timeouts = self.fleet.timeouts(candidate);
-        let left = timeouts.total.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())?;
+        let left = timeouts.total.checked_sub(now.saturating_duration_since(self.started)).filter(|left| !left.is_zero())?;
         let own = if self.ask.stream { timeouts.first } else { timeouts.response };
-        let started = Instant::now();
-        let deadline = (started + share(own, left, behind)).into();
+        let deadline = (now + share(own, left, behind)).into();
         let (ask, caller, facts) = (self.ask, self.caller, candidate.facts.as_ref());
-        draft.begin(&facts.provider, &facts.id);
+        draft.begin(&facts.provider, &facts.id, now);
         let task = Task { place: candidate.provider, connect: timeouts.connect, provider, facts, ask, caller, deadline };
-        Some((send(self.upstream, task).await, started))
+        Some(send(self.upstream, task).await)
     }
 
     fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, draft: &mut Draft, progress: &mut Progress) {
         // What this machine lacks says nothing about the provider.
         let after = if failure.ours { Aftermath::default() } else { aftermath(failure.class, failure.hint) };
-        ticket.failed(failure.class, after, self.fleet.policy(), Instant::now(), self.engine.uptime());
+        let now = Instant::now();
+        ticket.failed(failure.class, after, self.fleet.policy(), now, self.engine.uptime_at(now));
         match failure.class {
             Class::ModelGone => tracing::warn!("{} is not there: {}; it is left out for 10 min", candidate.label, failure.detail),
             class if failure.loud && self.fleet.provider(candidate.provider).is_some_and(|(_, state)| state.warns_first()) => {
@@ -207,7 +212,7 @@ impl Run<'_> {
             }
             class => tracing::debug!("{}: {class} ({})", candidate.label, failure.detail),
         }
-        draft.concluded(|attempt| {
+        draft.concluded(now, |attempt| {
             attempt.class = failure.class;
             attempt.status = failure.status;
             attempt.possible_duplicate = failure.is_possible_duplicate();
@@ -226,9 +231,9 @@ impl Run<'_> {
     }
 
     fn deliver_whole(&self, whole: Whole, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
-        let status = whole.status.as_u16();
-        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status, None, self.upstream_id(&whole.headers)));
-        won.ticket.committed().good(self.engine.uptime(), Took::Whole(won.started.elapsed()));
+        let (status, now) = (whole.status.as_u16(), Instant::now());
+        let routed = self.priced(won.candidate, won.note(now, &mut draft, routed, status, None, self.upstream_id(&whole.headers)));
+        won.ticket.committed(now).good(self.engine.uptime_at(now), Took::Whole(now.saturating_duration_since(won.started)));
         draft.edit(|record| {
             record.prompt_tokens = whole.usage.prompt;
             record.completion_tokens = whole.usage.completion;
@@ -238,14 +243,16 @@ impl Run<'_> {
     }
 
     fn deliver_stream(&self, live: Box<Live>, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
-        let first = won.started.elapsed();
+        let now = Instant::now();
+        let first = now.saturating_duration_since(won.started);
         let (status, headers) = (live.status, live.headers.clone());
-        let routed = self.priced(won.candidate, won.note(&mut draft, routed, status.as_u16(), Some(first), self.upstream_id(&headers)));
-        let since = draft.started().elapsed();
+        let routed =
+            self.priced(won.candidate, won.note(now, &mut draft, routed, status.as_u16(), Some(first), self.upstream_id(&headers)));
+        let since = now.saturating_duration_since(draft.started());
         draft.edit(|record| record.first_ms = Some(millis(since)));
         let idle = self.fleet.timeouts(won.candidate).idle;
         let pace = Pace { started: won.started, first, idle };
-        let relay = Relay::new(self.engine, self.fleet, live, won.ticket.committed(), draft, routed.fallback, pace);
+        let relay = Relay::new(self.engine, self.fleet, live, won.ticket.committed(now), draft, routed.fallback, pace);
         Reply::Stream { status, headers, relay: Box::new(relay), routed }
     }
 
@@ -317,9 +324,17 @@ struct Won<'a> {
 
 impl Won<'_> {
     /// Writes down who answered.
-    fn note(&self, draft: &mut Draft, routed: Routed, status: u16, first: Option<Duration>, upstream_id: Option<String>) -> Routed {
+    fn note(
+        &self,
+        now: Instant,
+        draft: &mut Draft,
+        routed: Routed,
+        status: u16,
+        first: Option<Duration>,
+        upstream_id: Option<String>,
+    ) -> Routed {
         let label = &self.candidate.label;
-        draft.concluded(|attempt| {
+        draft.concluded(now, |attempt| {
             attempt.class = Class::Ok;
             attempt.status = Some(status);
             attempt.first_ms = first.map(millis);

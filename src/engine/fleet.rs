@@ -299,9 +299,9 @@ pub(super) struct Ticket {
 impl Ticket {
     /// The attempt has begun to answer, which ends a cooldown or a probe. How
     /// it counts is told at its end.
-    pub fn committed(mut self) -> Report {
+    pub fn committed(mut self, now: Instant) -> Report {
         self.settled = true;
-        if self.provider_pass.is_probe() || lock(&self.provider.breaker).view(Instant::now()) != View::Ready {
+        if self.provider_pass.is_probe() || lock(&self.provider.breaker).view(now) != View::Ready {
             lock(&self.provider.window).restart();
         }
         let model_pass = lock(&self.model.breaker).begun(self.model_pass);

@@ -105,7 +105,12 @@ impl Engine {
 
     /// The time since the start, as health windows count it.
     pub fn uptime(&self) -> std::time::Duration {
-        self.started.elapsed()
+        self.uptime_at(Instant::now())
+    }
+
+    /// The same for a clock that has been looked at.
+    pub(super) fn uptime_at(&self, now: Instant) -> std::time::Duration {
+        now.saturating_duration_since(self.started)
     }
 }
 

@@ -201,7 +201,8 @@ impl Gateway {
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection = http1::Builder::new().max_buf_size(BUFFER).serve_connection(io, service);
+        // Whether the client leaves is noticed by `left`; to look for it on its own would cost the library a buffer for each request.
+        let connection = http1::Builder::new().max_buf_size(BUFFER).half_close(true).serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut stopping = std::pin::pin!(self.engine.stopping.cancelled());
@@ -220,7 +221,7 @@ impl Gateway {
                     connection.as_mut().graceful_shutdown();
                     told = true;
                 }
-                () = stopping.as_mut(), if !stopped => stopped = true,
+                () = stopping.as_mut(), if told && !stopped => stopped = true,
                 _ = look.tick() => if watched.is_over() { return },
             }
         }

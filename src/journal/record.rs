@@ -222,8 +222,8 @@ impl Draft {
         Self { record: Some(Box::new(record)), running: None, started: Instant::now(), journal: Arc::clone(journal) }
     }
 
-    /// An attempt begins.
-    pub fn begin(&mut self, provider: &Arc<str>, model: &Arc<str>) {
+    /// An attempt begins now.
+    pub fn begin(&mut self, provider: &Arc<str>, model: &Arc<str>, now: Instant) {
         let attempt = Attempt {
             provider: Arc::clone(provider),
             model: Arc::clone(model),
@@ -231,17 +231,17 @@ impl Draft {
             status: None,
             ms: 0,
             first_ms: None,
-            at_ms: millis(self.started.elapsed()),
+            at_ms: millis(now.saturating_duration_since(self.started)),
             upstream_id: None,
             possible_duplicate: false,
         };
-        self.running = Some((attempt, Instant::now()));
+        self.running = Some((attempt, now));
     }
 
-    /// The attempt that runs has ended: `end` fills in what it came to.
-    pub fn concluded(&mut self, end: impl FnOnce(&mut Attempt)) {
+    /// The attempt that runs has ended now: `end` fills in what it came to.
+    pub fn concluded(&mut self, now: Instant, end: impl FnOnce(&mut Attempt)) {
         if let Some((mut attempt, since)) = self.running.take() {
-            attempt.ms = millis(since.elapsed());
+            attempt.ms = millis(now.saturating_duration_since(since));
             end(&mut attempt);
             self.edit(|record| record.attempts.push(attempt));
         }
@@ -275,7 +275,8 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        self.concluded(|_| {});
+        let now = Instant::now();
+        self.concluded(now, |_| {});
         if std::thread::panicking() {
             self.end(Outcome::Failed, Some(500));
         }
@@ -283,7 +284,7 @@ impl Drop for Draft {
             self.end(Outcome::Failed, Some(503));
         }
         if let Some(mut record) = self.record.take() {
-            record.ms = millis(self.started.elapsed());
+            record.ms = millis(now.saturating_duration_since(self.started));
             self.journal.write(record);
         }
     }

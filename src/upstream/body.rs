@@ -10,16 +10,20 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::wire::Pieces;
 
-/// The parts of a request on their way out.
+/// The parts of a request on their way out. It is small because each
+/// connection has room for 32 requests.
 pub(super) struct RequestBody {
-    parts: smallvec::IntoIter<[Bytes; 4]>,
+    /// Most requests have but one.
+    first: Option<Bytes>,
+    others: std::vec::IntoIter<Bytes>,
     left: u64,
 }
 
 impl RequestBody {
     pub fn new(pieces: Pieces) -> Self {
         let left = pieces.len() as u64;
-        Self { parts: pieces.into_parts().collect::<smallvec::SmallVec<[Bytes; 4]>>().into_iter(), left }
+        let mut parts = pieces.into_parts();
+        Self { first: parts.next(), others: parts.collect::<Vec<Bytes>>().into_iter(), left }
     }
 }
 
@@ -28,7 +32,7 @@ impl Body for RequestBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let part = self.parts.next();
+        let part = self.first.take().or_else(|| self.others.next());
         self.left = self.left.saturating_sub(part.as_ref().map_or(0, |part| part.len() as u64));
         Poll::Ready(part.map(|part| Ok(Frame::data(part))))
     }
