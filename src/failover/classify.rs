@@ -2,6 +2,10 @@
 //! below; the status decides what no line of the table knows. To teach it a
 //! new wording, add a line.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::class::Class;
 use super::error_body::ErrorText;
 
@@ -202,8 +206,50 @@ pub fn classify_embedded(body: &ErrorText) -> Class {
     }
 }
 
+/// All words of the table, to be looked for in one go: to look for each on its
+/// own takes longer than everything else that is done for a failed attempt.
+struct Words {
+    search: AhoCorasick,
+    /// For each line of the table, which words it needs.
+    lines: Vec<Said>,
+}
+
+/// A set of the table's words, a bit for each.
+type Said = [u64; 3];
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    let mut words: Vec<&str> = TABLE.iter().flat_map(|line| line.words).copied().collect();
+    words.sort_unstable();
+    words.dedup();
+    let needs = |line: &Line| {
+        let places = line.words.iter().filter_map(|word| words.binary_search(word).ok());
+        places.fold(Said::default(), with)
+    };
+    let lines = TABLE.iter().map(needs).collect();
+    // Building fails only for patterns by the million.
+    let search = AhoCorasick::new(&words).unwrap_or_else(|_| unreachable!("the table's words are few"));
+    Words { search, lines }
+});
+
+fn with(mut said: Said, place: usize) -> Said {
+    if let Some(part) = said.get_mut(place / 64) {
+        *part |= 1 << (place % 64);
+    }
+    said
+}
+
+impl Words {
+    /// Those that a body holds, in its codes or its prose.
+    fn said(&self, body: &ErrorText) -> Said {
+        let found = [&body.codes, &body.prose].into_iter().flat_map(|text| self.search.find_overlapping_iter(text.as_str()));
+        found.map(|found| found.pattern().as_usize()).fold(Said::default(), with)
+    }
+}
+
 fn by_body(status: u16, body: &ErrorText) -> Option<Class> {
-    let known = TABLE.iter().find(|line| line.when.fits(status) && body.says(line.words)).map(|line| line.class);
+    let said = WORDS.said(body);
+    let says = |needs: &Said| needs.iter().zip(&said).all(|(needs, said)| needs & !said == 0);
+    let known = TABLE.iter().zip(&WORDS.lines).find(|(line, needs)| line.when.fits(status) && says(needs)).map(|(line, _)| line.class);
     let numbered = || NUMBERS.iter().find(|(number, _)| body.has_code(number)).map(|(_, class)| *class);
     match known.or_else(numbered) {
         // A key without the scope for this call is a key all the same.
@@ -243,6 +289,16 @@ pub fn blames_key(body: &ErrorText) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_word_of_the_table_has_its_bit() {
+        for (line, needs) in TABLE.iter().zip(&WORDS.lines) {
+            let bits: u32 = needs.iter().map(|part| part.count_ones()).sum();
+            assert_eq!(bits as usize, line.words.len(), "{:?}", line.words);
+            let body = ErrorText { prose: line.words.join(" and "), ..ErrorText::default() };
+            assert!(needs.iter().zip(&WORDS.said(&body)).all(|(needs, said)| needs & !said == 0), "{:?}", line.words);
+        }
+    }
     use Class::*;
 
     fn class(status: u16, body: &str) -> Class {

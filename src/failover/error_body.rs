@@ -65,7 +65,10 @@ impl ErrorText {
     }
 
     fn words(&mut self, key: &str, words: &str) {
-        let words: String = words.chars().take(ENOUGH).flat_map(char::to_lowercase).collect();
+        let words: String = match words.len() <= ENOUGH && words.is_ascii() {
+            true => words.to_ascii_lowercase(),
+            false => words.chars().take(ENOUGH).flat_map(char::to_lowercase).collect(),
+        };
         // A code has no spaces; what has is prose, wherever it stands.
         let into = if words.contains(' ') { &mut self.prose } else { &mut self.codes };
         into.push_str(&words);

@@ -3,9 +3,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 
 use super::error_body::ErrorText;
+
+const MILLIS: [HeaderName; 2] = [HeaderName::from_static("retry-after-ms"), HeaderName::from_static("x-ms-retry-after-ms")];
+const RESETS: [HeaderName; 4] = [
+    HeaderName::from_static("x-ratelimit-reset-after"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
 
 /// A provider's hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +42,14 @@ impl Hint {
 /// the wall clock, for forms that name a time of day.
 pub fn retry_hint(headers: &HeaderMap, body: &ErrorText, now: SystemTime) -> Option<Hint> {
     let day_quota = body.says(&["perday"]) || body.says(&["per day"]) || body.says(&["daily"]);
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let millis = || ["retry-after-ms", "x-ms-retry-after-ms"].iter().find_map(|name| seconds(text(name)?).map(|ms| ms / 1000.0));
-    let after = || text("retry-after").and_then(|value| seconds(value).or_else(|| until_date(value, now)));
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let millis = || MILLIS.iter().find_map(|name| seconds(text(name)?).map(|ms| ms / 1000.0));
+    let after = || text(&RETRY_AFTER).and_then(|value| seconds(value).or_else(|| until_date(value, now)));
     let reset = || {
-        let names = ["x-ratelimit-reset-after", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens", "x-ratelimit-reset"];
         let anthropic =
             headers.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-ratelimit-") && name.as_str().ends_with("-reset"));
         let anthropic = anthropic.filter_map(|(_, value)| value.to_str().ok());
-        names.iter().filter_map(|name| text(name)).chain(anthropic).filter_map(|value| reset_value(value, now)).reduce(f64::max)
+        RESETS.iter().filter_map(text).chain(anthropic).filter_map(|value| reset_value(value, now)).reduce(f64::max)
     };
     let found = millis().or_else(after).or_else(|| retry_info(body)).or_else(|| prose(&body.prose)).or_else(reset)?;
     Some(Hint { wait: bounded(found)?, day_quota })
@@ -95,6 +102,9 @@ fn retry_info(body: &ErrorText) -> Option<f64> {
 /// "try again in 5.289s", "retry in 38.9s", "reset after 2h10m5s".
 fn prose(text: &str) -> Option<f64> {
     const LEADS: [&str; 7] = ["try again in ", "retry in ", "retry after ", "reset after ", "resets in ", "reset in ", "available in "];
+    if !text.contains(" in ") && !text.contains(" after ") {
+        return None;
+    }
     LEADS.iter().find_map(|lead| {
         let (_, rest) = text.split_once(lead)?;
         let (wait, rest) = spelled(rest).or_else(|| {

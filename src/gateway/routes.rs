@@ -20,7 +20,6 @@ use super::server::Gateway;
 use super::{api, chat, debug, events, models, page};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 const ROUTES: [&str; 11] = [
     "POST /v1/chat/completions",
@@ -212,7 +211,7 @@ fn request_id(headers: &HeaderMap) -> String {
 fn new_id() -> String {
     let mut id = String::with_capacity(28);
     id.push_str("req_");
-    let digits = |number: u128| (0..24).map(move |at| char::from(DIGITS[((number >> (4 * at)) & 15) as usize]));
-    id.extend(digits(fastrand::u128(..)));
+    let bits = fastrand::u128(..);
+    id.extend((0..24).filter_map(|at| char::from_digit(((bits >> (4 * at)) & 15) as u32, 16)));
     id
 }

@@ -99,7 +99,7 @@ pub(super) struct Line<'t> {
 pub(super) enum Sifted {
     /// Nothing that is asked for.
     Other,
-    Wanted(Record),
+    Wanted(Box<Record>),
     /// Something that can be asked for, and is no record.
     Unreadable,
 }
@@ -141,7 +141,7 @@ impl<'q> Sieve<'q> {
         if !(before && until && marked()) {
             return Sifted::Other;
         }
-        match serde_json::from_slice::<Record>(line.text) {
+        match serde_json::from_slice::<Box<Record>>(line.text) {
             Err(_) => Sifted::Unreadable,
             Ok(record) if self.oldest.is_none_or(|oldest| record.time >= oldest) && self.query.wants(&record) => Sifted::Wanted(record),
             Ok(_) => Sifted::Other,

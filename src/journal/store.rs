@@ -273,7 +273,7 @@ impl Store {
                     let n = n.saturating_add(count - 1).saturating_sub(back);
                     match sieve.sift(&Line { seq, writer, n, text }) {
                         Sifted::Other => continue,
-                        Sifted::Wanted(record) => found.records.push(Stored { seq, record }),
+                        Sifted::Wanted(record) => found.records.push(Stored { seq, record: *record }),
                         Sifted::Unreadable => found.unreadable += 1,
                     }
                     found.oldest = Some(seq);

@@ -1,7 +1,8 @@
 //! A provider that costs as little as possible: one thread, fixed answers.
 //!
-//! `mock PORT`: `/v1/…` answers, `/fail/v1/…` says 503, `/slow/v1/…` takes a
-//! second, `…/models` lists one model.
+//! `mock PORT FAILING`: `/v1/…` answers, `/fail/v1/…` says 503, `/slow/v1/…`
+//! takes a second, `…/models` lists one model. At the port FAILING every answer
+//! is a 503, for proxies that cannot tell providers apart by their paths.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,17 +26,19 @@ const MODELS: &str = r#"{"object":"list","data":[{"id":"m","object":"model","cre
 const WORDS: usize = 50;
 
 fn main() {
-    let port: u16 = std::env::args().nth(1).and_then(|port| port.parse().ok()).expect("a port");
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(serve(port));
+    let mut ports = std::env::args().skip(1).map(|port| port.parse().expect("a port"));
+    let (port, failing) = (ports.next().expect("a port"), ports.next().expect("the failing port"));
+    let events: &'static [Bytes] = events().leak();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::join!(serve(port, false, events), serve(failing, true, events)) });
 }
 
-async fn serve(port: u16) {
-    let events: &'static [Bytes] = events().leak();
+async fn serve(port: u16, fails: bool, events: &'static [Bytes]) {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port");
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let service = service_fn(move |request| answer(request, events));
+        let service = service_fn(move |request| answer(request, fails, events));
         tokio::spawn(async move {
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -55,8 +58,9 @@ fn events() -> Vec<Bytes> {
     all
 }
 
-async fn answer(request: Request<Incoming>, events: &'static [Bytes]) -> Result<Response<Out>, Infallible> {
+async fn answer(request: Request<Incoming>, fails: bool, events: &'static [Bytes]) -> Result<Response<Out>, Infallible> {
     let path = request.uri().path().to_owned();
+    let fails = fails || path.starts_with("/fail") && !path.ends_with("/models");
     let mut body = request.into_body();
     let mut stream = false;
     while let Some(Ok(frame)) = body.frame().await {
@@ -68,11 +72,11 @@ async fn answer(request: Request<Incoming>, events: &'static [Bytes]) -> Result<
     let whole = |text: &'static str| Response::new(Out::Whole(Some(Bytes::from_static(text.as_bytes()))));
     let (mut response, kind) = match path.as_str() {
         path if path.ends_with("/models") => (whole(MODELS), "application/json"),
-        path if path.starts_with("/fail") => (whole(BUSY), "application/json"),
+        _ if fails => (whole(BUSY), "application/json"),
         _ if stream => (Response::new(Out::Events { left: events, waited: false }), "text/event-stream"),
         _ => (whole(ANSWER), "application/json"),
     };
-    if path.starts_with("/fail") && !path.ends_with("/models") {
+    if fails {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
