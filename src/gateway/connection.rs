@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -26,6 +27,43 @@ const STALL: Duration = Duration::from_secs(60);
 /// How often the clocks are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// What a client sends before its answer is there is taken up to this size.
+const AHEAD: usize = 16 << 10;
+
+/// Bytes that came while a request was being answered. They are taken from the
+/// socket, because behind them may stand that the client has left, and kept
+/// for the library, which reads on when it is done.
+#[derive(Debug, Default)]
+struct Ahead {
+    bytes: Mutex<BytesMut>,
+    /// How many they are, to be looked at without the lock.
+    len: AtomicUsize,
+}
+
+impl Ahead {
+    fn take(&self, bytes: &[u8]) {
+        let mut kept = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        self.len.store(kept.len(), Ordering::Relaxed);
+    }
+
+    /// Gives back what was taken; says whether there was any.
+    fn give(&self, buf: &mut ReadBuf<'_>) -> bool {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut kept = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = kept.len().min(buf.remaining());
+        buf.put_slice(&kept.split_to(count));
+        self.len.store(kept.len(), Ordering::Relaxed);
+        count > 0
+    }
+
+    fn is_full(&self) -> bool {
+        self.len.load(Ordering::Relaxed) >= AHEAD
+    }
+}
+
 /// The clocks of a connection, in milliseconds since it began; 0 is off.
 #[derive(Debug)]
 pub(super) struct Clocks {
@@ -39,6 +77,7 @@ pub(super) struct Clocks {
     requests: AtomicU64,
     /// What is wrong with the head of the next one.
     fault: Mutex<Option<Fault>>,
+    ahead: Ahead,
 }
 
 impl Clocks {
@@ -52,6 +91,7 @@ impl Clocks {
             stalled_since: off(),
             requests: off(),
             fault: Mutex::new(None),
+            ahead: Ahead::default(),
         })
     }
 
@@ -139,23 +179,42 @@ impl Io {
 }
 
 /// Ready when the client has closed or half-closed its side while a request is
-/// being answered. hyper notices that itself, unless the client had sent more
-/// than its request: then it stops reading, and this does not.
+/// being answered. hyper is told not to look for that: it would take a new
+/// buffer for each request, and look no more once the client has sent more
+/// than its request.
 pub(super) fn left(stream: &TcpStream, clocks: &Clocks, cx: &mut Context<'_>) -> Poll<()> {
     if clocks.busy.load(Ordering::Relaxed) == 0 {
         return Poll::Pending;
     }
-    let mut byte = [0u8; 1];
-    match stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-        Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-        // Bytes that hyper has not taken yet; it will, or the clocks run out.
-        Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+    let mut some = [0u8; 1024];
+    loop {
+        match stream.poll_peek(cx, &mut ReadBuf::new(&mut some)) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+            // The library will take them, or the clocks run out.
+            Poll::Ready(Ok(_)) if clocks.ahead.is_full() => return Poll::Pending,
+            Poll::Ready(Ok(_)) => {}
+            Poll::Pending => return Poll::Pending,
+        }
+        match stream.try_read(&mut some) {
+            Ok(0) => return Poll::Ready(()),
+            Ok(count) => {
+                clocks.ahead.take(some.get(..count).unwrap_or_default());
+                // If the library waits for them, it has to ask again.
+                cx.waker().wake_by_ref();
+            }
+            Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Poll::Ready(()),
+        }
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if self.clocks.ahead.give(buf) {
+            self.look(buf.filled().get(before..).unwrap_or_default());
+            return Poll::Ready(Ok(()));
+        }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             match self.stream.try_read_buf(buf) {

@@ -4,6 +4,7 @@
 mod query;
 mod record;
 mod store;
+mod trim;
 mod writer;
 
 pub use query::Query;

@@ -1,5 +1,5 @@
-//! One pool of connections for each provider, so that a provider that hangs holds up
-//! nobody else. Each worker thread has its own.
+//! One pool of connections for each provider, so that a provider that hangs
+//! holds up nobody else. Each worker thread has its own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,7 +20,7 @@ pub(super) struct Line {
     pub forwarded: bool,
 }
 
-/// The clients of one worker, by the provider's place in the settings and the
+/// The pools of one worker, by the provider's place in the settings and the
 /// time that a connection may take.
 pub struct Upstream {
     lines: HashMap<(usize, Duration), Line>,
@@ -28,12 +28,12 @@ pub struct Upstream {
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Upstream({} clients)", self.lines.len())
+        write!(f, "Upstream({} pools)", self.lines.len())
     }
 }
 
 impl Upstream {
-    /// Clients for all providers of the settings, and for models that have a
+    /// Pools for all providers of the settings, and for models that have a
     /// connect time of their own. Nothing is connected yet.
     pub fn new(settings: &Settings) -> Self {
         let mut lines = HashMap::new();

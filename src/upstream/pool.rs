@@ -71,14 +71,14 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Kept {
     /// Those that serve one request at a time and have none, the last used behind.
-    idle: Vec<Line>,
+    idle: Vec<Link>,
     /// The newest of those that serve many.
-    shared: Option<Line>,
+    shared: Option<Link>,
     sweeping: bool,
 }
 
 /// One connection.
-struct Line {
+struct Link {
     sender: Sender,
     uses: Uses,
     form: Form,
@@ -108,41 +108,41 @@ impl Pool {
         loop {
             let kept = if fresh { None } else { self.take() };
             let was_kept = kept.is_some();
-            let mut line = match kept {
-                Some(line) => line,
+            let mut link = match kept {
+                Some(link) => link,
                 // In a box: what is seldom needed would make every request's future large, and that is copied.
                 None => Box::pin(self.connect()).await.map_err(Problem::Connect)?,
             };
-            match line.send(request(line.form)).await {
+            match link.send(request(link.form)).await {
                 Ok(response) => {
-                    line.uses.add();
+                    link.uses.add();
                     if !has_two_lengths(response.headers()) {
-                        self.keep(line);
+                        self.keep(link);
                     }
                     return Ok(response);
                 }
                 Err(unsent) if was_kept && unsent.message().is_some() => {}
-                Err(problem) => return Err(Problem::Exchange(problem.into_error(), line.uses)),
+                Err(problem) => return Err(Problem::Exchange(problem.into_error(), link.uses)),
             }
         }
     }
 
     /// A connection that can be used at once.
-    fn take(&self) -> Option<Line> {
+    fn take(&self) -> Option<Link> {
         let mut kept = lock(&self.kept);
-        if let Some(shared) = kept.shared.as_mut().filter(|line| line.is_good()) {
+        if let Some(shared) = kept.shared.as_mut().filter(|link| link.is_good()) {
             shared.used = Instant::now();
             return shared.share();
         }
-        while let Some(line) = kept.idle.pop() {
-            if line.is_good() {
-                return Some(line);
+        while let Some(link) = kept.idle.pop() {
+            if link.is_good() {
+                return Some(link);
             }
         }
         None
     }
 
-    async fn connect(&self) -> Result<Line, Boxed> {
+    async fn connect(&self) -> Result<Link, Boxed> {
         let mut connector = self.connector.clone();
         poll_fn(|cx| connector.poll_ready(cx)).await?;
         let stream = connector.call(self.target.clone()).await?;
@@ -153,7 +153,7 @@ impl Pool {
             tokio::spawn(connection);
             sender.ready().await?;
             let form = Form { absolute: connected.is_proxied(), host: true };
-            return Ok(Line { sender: Sender::One(sender), uses, form, used });
+            return Ok(Link { sender: Sender::One(sender), uses, form, used });
         }
         let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -164,35 +164,35 @@ impl Pool {
             .await?;
         tokio::spawn(connection);
         sender.ready().await?;
-        let line = Line { sender: Sender::Many(sender), uses, form: Form { absolute: true, host: false }, used };
-        lock(&self.kept).shared = line.share();
+        let link = Link { sender: Sender::Many(sender), uses, form: Form { absolute: true, host: false }, used };
+        lock(&self.kept).shared = link.share();
         self.sweep();
-        Ok(line)
+        Ok(link)
     }
 
     /// Keeps a connection once its answer has been read, if it lives then.
-    fn keep(&self, mut line: Line) {
-        match &mut line.sender {
+    fn keep(&self, mut link: Link) {
+        match &mut link.sender {
             Sender::Many(_) => {}
-            Sender::One(sender) if sender.is_ready() => self.put(line),
+            Sender::One(sender) if sender.is_ready() => self.put(link),
             Sender::One(_) => {
                 let kept = Arc::downgrade(&self.kept);
                 tokio::spawn(async move {
-                    if let Sender::One(sender) = &mut line.sender
+                    if let Sender::One(sender) = &mut link.sender
                         && sender.ready().await.is_ok()
                         && let Some(kept) = kept.upgrade()
                     {
-                        line.used = Instant::now();
-                        put(&kept, line);
+                        link.used = Instant::now();
+                        put(&kept, link);
                     }
                 });
             }
         }
     }
 
-    fn put(&self, mut line: Line) {
-        line.used = Instant::now();
-        put(&self.kept, line);
+    fn put(&self, mut link: Link) {
+        link.used = Instant::now();
+        put(&self.kept, link);
     }
 
     fn sweep(&self) {
@@ -200,9 +200,9 @@ impl Pool {
     }
 }
 
-fn put(kept: &Arc<Mutex<Kept>>, line: Line) {
+fn put(kept: &Arc<Mutex<Kept>>, link: Link) {
     let mut locked = lock(kept);
-    locked.idle.push(line);
+    locked.idle.push(link);
     sweep(kept, &mut locked);
 }
 
@@ -217,8 +217,8 @@ fn sweep(kept: &Arc<Mutex<Kept>>, locked: &mut Kept) {
             tokio::time::sleep(SWEEP_EVERY).await;
             let Some(kept) = kept.upgrade() else { return };
             let mut kept = lock(&kept);
-            kept.idle.retain(Line::is_good);
-            kept.shared.take_if(|line| !line.is_good());
+            kept.idle.retain(Link::is_good);
+            kept.shared.take_if(|link| !link.is_good());
             if kept.idle.is_empty() && kept.shared.is_none() {
                 kept.sweeping = false;
                 return;
@@ -227,7 +227,7 @@ fn sweep(kept: &Arc<Mutex<Kept>>, locked: &mut Kept) {
     });
 }
 
-impl Line {
+impl Link {
     async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match &mut self.sender {
             Sender::One(sender) => sender.try_send_request(request).await,
