@@ -257,6 +257,35 @@ fn d112_leaving_with_more_sent_than_asked_cancels() {
 }
 
 #[test]
+fn what_is_sent_while_another_request_is_answered_gets_its_answer() {
+    let pair = Pair::start("");
+    // The second one is larger than what is taken before its turn.
+    let long = ASK.replace("hi", &"x".repeat(100_000));
+    for second in [ASK, long.as_str()] {
+        let before = pair.a.chats().len();
+        pair.a.then(Reply::answer("first").after(Step::Pause(Duration::from_millis(300))));
+        pair.a.then(Reply::answer("second"));
+        let mut caller = Caller::asks(&pair, ASK);
+        pair.a.wait_for_chats(before + 1);
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            second.len()
+        );
+        caller.0.write_all(head.as_bytes()).and_then(|()| caller.0.write_all(second.as_bytes())).expect("a second request");
+        let mut all = String::new();
+        caller.0.set_read_timeout(Some(support::PATIENCE)).expect("a time-out");
+        caller.0.read_to_string(&mut all).expect("two answers");
+        assert_eq!(all.matches("HTTP/1.1 200").count(), 2, "{all}");
+        assert!(all.find("first").expect("the first") < all.find("second").expect("the second"), "{all}");
+        let asked = pair.a.chats();
+        assert_eq!(
+            asked.last().map(|request| request.body.len()),
+            asked.get(before).map(|first| first.body.len() + second.len() - ASK.len())
+        );
+    }
+}
+
+#[test]
 fn d111_leaving_before_the_request_is_whole_asks_nobody() {
     let pair = Pair::start("");
     let mut client = pair.daemon.client();
