@@ -108,9 +108,7 @@ async fn streams(port: u16, count: u32) {
 async fn flight(port: u16, count: u32) {
     let mut tasks = Vec::new();
     for _ in 0..count {
-        tasks.push(tokio::spawn(async move {
-            Line::open(port).await.ask(&request(false), b"choices", b"\"total_tokens\":32}}").await.1
-        }));
+        tasks.push(tokio::spawn(async move { Line::open(port).await.ask(&request(false), b"choices", b"\"total_tokens\":32}}").await.1 }));
     }
     let mut times = Vec::new();
     for task in tasks {

@@ -86,7 +86,10 @@ async fn answer(request: Request<Incoming>, fails: bool, events: &'static [Bytes
 enum Out {
     Whole(Option<Bytes>),
     /// Each event is written on its own, as a model's words come.
-    Events { left: &'static [Bytes], waited: bool },
+    Events {
+        left: &'static [Bytes],
+        waited: bool,
+    },
 }
 
 impl Body for Out {
