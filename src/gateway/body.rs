@@ -203,5 +203,6 @@ pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room, clocks:
             }
         }
     }
+    clocks.has_all();
     Ok(collected.unwrap_or_else(|| joined.freeze()))
 }

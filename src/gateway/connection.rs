@@ -5,7 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -78,6 +78,8 @@ pub(super) struct Clocks {
     /// What is wrong with the head of the next one.
     fault: Mutex<Option<Fault>>,
     ahead: Ahead,
+    /// The request that is being answered has been read to its end.
+    whole: AtomicBool,
 }
 
 impl Clocks {
@@ -92,6 +94,7 @@ impl Clocks {
             requests: off(),
             fault: Mutex::new(None),
             ahead: Ahead::default(),
+            whole: AtomicBool::new(false),
         })
     }
 
@@ -103,9 +106,15 @@ impl Clocks {
     pub fn busy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.whole.store(false, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         self.idle_since.store(0, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// The request has been read to its end: what comes now belongs to another.
+    pub fn has_all(&self) {
+        self.whole.store(true, Ordering::Relaxed);
     }
 
     /// What is wrong with the head of the request that has just arrived.
@@ -181,9 +190,9 @@ impl Io {
 /// Ready when the client has closed or half-closed its side while a request is
 /// being answered. hyper is told not to look for that: it would take a new
 /// buffer for each request, and look no more once the client has sent more
-/// than its request.
+/// than its request. While the request is being read, it sees that itself.
 pub(super) fn left(stream: &TcpStream, clocks: &Clocks, cx: &mut Context<'_>) -> Poll<()> {
-    if clocks.busy.load(Ordering::Relaxed) == 0 {
+    if clocks.busy.load(Ordering::Relaxed) == 0 || !clocks.whole.load(Ordering::Relaxed) {
         return Poll::Pending;
     }
     let mut some = [0u8; 1024];

@@ -9,7 +9,7 @@ use http::header::{
     HeaderValue, VARY,
 };
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde_json::json;
 
 use super::body::{self, Out};
@@ -57,6 +57,9 @@ pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local:
     let (head, body) = request.into_parts();
     #[cfg(debug_assertions)]
     let panics_at = super::hooks::in_stream(&head.headers);
+    if body.is_end_stream() {
+        clocks.has_all();
+    }
     let id = request_id(&head.headers);
     let fleet = gateway.engine.fleet();
     let server = &fleet.settings.server;
