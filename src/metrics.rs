@@ -138,8 +138,7 @@ impl Metrics {
             requests.inc();
             request_seconds.observe(seconds(record.ms));
         }
-        let by_another = matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first);
-        if record.outcome == Outcome::Fallback || by_another {
+        if record.outcome == Outcome::Fallback || record.had_fallback() {
             self.fallbacks.inc();
         }
         record.attempts.iter().for_each(|attempt| self.attempted(attempt));

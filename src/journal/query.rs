@@ -43,7 +43,7 @@ impl Query {
                     label == *name || label.strip_suffix(name.as_str()).is_some_and(|before| before.ends_with('/'))
                 })
         };
-        (!self.fallback || had_fallback(record))
+        (!self.fallback || record.had_fallback())
             && (!self.failed || matches!(record.outcome, Outcome::Failed | Outcome::Partial))
             && self.outcome.is_none_or(|outcome| record.outcome == outcome)
             && self.provider.as_ref().is_none_or(provider)
@@ -152,9 +152,4 @@ impl<'q> Sieve<'q> {
 /// A text as it is written in a record.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
-}
-
-/// Whether a fallback happened: another model than the first of the chain answered.
-pub(super) fn had_fallback(record: &Record) -> bool {
-    matches!((&record.served_by, record.chain.first()), (Some(by), Some(first)) if by != first)
 }

@@ -186,6 +186,13 @@ pub struct Record {
     pub traceparent: Option<String>,
 }
 
+impl Record {
+    /// Whether a fallback happened: another model than the first of the chain answered.
+    pub fn had_fallback(&self) -> bool {
+        matches!((&self.served_by, self.chain.first()), (Some(by), Some(first)) if by != first)
+    }
+}
+
 /// A record in the making. It is written when it is dropped, so that a
 /// request whose caller vanished leaves its line like any other.
 #[derive(Debug)]

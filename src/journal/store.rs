@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params, params_from_iter};
 
-use super::query::{Line, Query, Sieve, Sifted, compose, had_fallback};
+use super::query::{Line, Query, Sieve, Sifted, compose};
 use super::record::{Moment, Record};
 
 /// The store cannot be used.
@@ -186,9 +186,10 @@ impl Store {
                 let mut rest = records;
                 while !rest.is_empty() {
                     let batch = Batch::of(rest);
-                    last += batch.count;
+                    // A damaged file may hold any number.
+                    last = last.saturating_add(batch.count);
                     insert.execute(params![last, batch.count, writer, n, batch.newest.millis(), batch.fallbacks, batch.text])?;
-                    n += batch.count;
+                    n = n.saturating_add(batch.count);
                     rest = rest.get(batch.taken..).unwrap_or_default();
                 }
             }
@@ -252,7 +253,7 @@ impl Batch {
             let _ = serde_json::to_writer(&mut text, record);
             batch.taken += 1;
             batch.newest = batch.newest.max(record.time);
-            batch.fallbacks += i64::from(had_fallback(record));
+            batch.fallbacks += i64::from(record.had_fallback());
             if text.len() >= BATCH_TEXT {
                 break;
             }

@@ -165,8 +165,10 @@ impl Pool {
         tokio::spawn(connection);
         sender.ready().await?;
         let link = Link { sender: Sender::Many(sender), uses, form: Form { absolute: true, host: false }, used };
-        lock(&self.kept).shared = link.share();
-        self.sweep();
+        let mut kept = lock(&self.kept);
+        kept.shared = link.share();
+        sweep(&self.kept, &mut kept);
+        drop(kept);
         Ok(link)
     }
 
@@ -174,7 +176,7 @@ impl Pool {
     fn keep(&self, mut link: Link) {
         match &mut link.sender {
             Sender::Many(_) => {}
-            Sender::One(sender) if sender.is_ready() => self.put(link),
+            Sender::One(sender) if sender.is_ready() => put(&self.kept, link),
             Sender::One(_) => {
                 let kept = Arc::downgrade(&self.kept);
                 tokio::spawn(async move {
@@ -182,25 +184,17 @@ impl Pool {
                         && sender.ready().await.is_ok()
                         && let Some(kept) = kept.upgrade()
                     {
-                        link.used = Instant::now();
                         put(&kept, link);
                     }
                 });
             }
         }
     }
-
-    fn put(&self, mut link: Link) {
-        link.used = Instant::now();
-        put(&self.kept, link);
-    }
-
-    fn sweep(&self) {
-        sweep(&self.kept, &mut lock(&self.kept));
-    }
 }
 
-fn put(kept: &Arc<Mutex<Kept>>, link: Link) {
+/// Keeps a connection that has no request any more.
+fn put(kept: &Arc<Mutex<Kept>>, mut link: Link) {
+    link.used = Instant::now();
     let mut locked = lock(kept);
     locked.idle.push(link);
     sweep(kept, &mut locked);
