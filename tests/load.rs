@@ -530,6 +530,7 @@ fn d151_a_panic_in_one_request_is_a_500_for_that_client_alone() {
 #[test]
 fn d151_a_panic_in_a_stream_ends_it_with_an_error_event() {
     let pair = panicky();
+    pair.a.then(Reply::events_then(vec![role(), content("x")], Step::Hang));
     let mut client = pair.daemon.client();
     client.send("POST", CHAT, &[JSON[0], ("x-routor-test-panic", "stream")], ASK_STREAM);
     let mut stream = client.read_stream();

@@ -6,7 +6,7 @@ mod support;
 
 use exposition::Scrape;
 use port::{CHAT, ask};
-use support::{Daemon, Provider, Reply, chain_config, get, post};
+use support::{Daemon, Provider, Reply, Step, chain_config, content, get, post, role};
 
 #[track_caller]
 fn errors(daemon: &Daemon, code: &str) -> Option<f64> {
@@ -41,6 +41,7 @@ fn a_panic_is_counted_among_the_errors_that_routor_made() {
 #[test]
 fn a_panic_in_a_stream_is_counted() {
     let a = Provider::start();
+    a.then(Reply::events_then(vec![role(), content("x")], Step::Hang));
     let daemon = Daemon::builder().config(chain_config(&[("a", &a)])).env("ROUTOR_TEST_PANIC", "1").start();
     let mut client = daemon.client();
     client.send("POST", CHAT, &[port::JSON, ("x-routor-test-panic", "stream")], port::ask_with(&serde_json::json!({"stream": true})));

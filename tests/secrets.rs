@@ -635,6 +635,7 @@ fn d189_a_key_on_standard_input_or_in_an_argument_is_not_kept() {
 #[test]
 fn d189_no_part_of_any_key_comes_out_of_a_panic() {
     let watched = Watched::start();
+    watched.providers[0].then(Reply::events_then(vec![role(), content("x")], Step::Hang));
     let bearer = format!("Bearer {}", watched.client);
     for place in ["handler", "stream"] {
         let mut client = watched.daemon.client();

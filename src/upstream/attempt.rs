@@ -2,21 +2,22 @@
 //! answer, and hand back what came. An attempt that failed is data, not an
 //! error.
 
+use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::body::RequestBody;
 use super::client::{Line, Upstream};
 use super::connect::ConnectTimeout;
 use super::dialect::translate;
-use super::head::Caller;
+use super::head::{Caller, Outgoing};
+use super::http1::Broken;
 use super::inflate::{inflate, is_coded};
-use super::pool::Problem;
+use super::pool::{Problem, Reply};
+use super::received::Received;
 use super::stream::{Live, Next};
 use crate::catalog::Facts;
 use crate::config::Provider;
@@ -133,13 +134,11 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
         return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used").unsent());
     };
     let timed_out = |what: &str| Failure::new(Class::Timeout, format!("{what} did not come in time"));
-    let response = match timeout_at(task.deadline, exchange(line, &task)).await {
-        Ok(Ok(response)) => response,
+    let Reply { status, headers, body } = match timeout_at(task.deadline, exchange(line, &task)).await {
+        Ok(Ok(reply)) => reply,
         Ok(Err(failure)) => return Sent::Failed(failure),
         Err(_) => return Sent::Failed(timed_out("an answer")),
     };
-    let (head, body) = response.into_parts();
-    let (status, headers) = (head.status, head.headers);
     if !status.is_success() {
         let failure = Box::pin(failed(status, headers, body, task.deadline)).await;
         return Sent::Failed(if line.forwarded { by_proxy(failure) } else { failure });
@@ -162,11 +161,11 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
 /// Sends the request and waits for the head of the answer. A connection of
 /// the pool that turns out to be dead before a byte came back gets one
 /// immediate replacement.
-async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Failure> {
-    let pieces = translate(task.ask, &task.provider.dialect, task.facts);
-    let request = |form| line.template.request(form, task.caller, RequestBody::new(pieces.clone()));
-    let sent = match line.pool.send(false, request).await {
-        Err(problem) if died_idle(&problem) || was_refused_unread(&problem) => Box::pin(line.pool.send(true, request)).await,
+async fn exchange(line: &Line, task: &Task<'_>) -> Result<Reply, Failure> {
+    let body = translate(task.ask, &task.provider.dialect, task.facts);
+    let request = Outgoing { template: &line.template, caller: task.caller, body };
+    let sent = match line.pool.send(false, &request).await {
+        Err(problem) if died_idle(&problem) || was_refused_unread(&problem) => Box::pin(line.pool.send(true, &request)).await,
         sent => sent,
     };
     sent.map_err(|problem| broken(&problem))
@@ -177,7 +176,8 @@ async fn exchange(line: &Line, task: &Task<'_>) -> Result<Response<Incoming>, Fa
 fn died_idle(problem: &Problem) -> bool {
     let Problem::Exchange(_, uses) = problem else { return false };
     let unanswered = problem.causes().any(|cause| {
-        let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|problem| problem.is_incomplete_message() || problem.is_canceled());
+        let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|problem| problem.is_incomplete_message() || problem.is_canceled())
+            || matches!(cause.downcast_ref(), Some(Broken::Ended));
         let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| {
             matches!(
                 problem.kind(),
@@ -240,9 +240,9 @@ fn within<'e>(cause: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::err
 
 /// Reads a failed answer to its end, so that its connection can be used
 /// again, and classifies it.
-async fn failed(status: StatusCode, mut headers: HeaderMap, body: Incoming, deadline: Instant) -> Failure {
+async fn failed(status: StatusCode, mut headers: HeaderMap, body: Received, deadline: Instant) -> Failure {
     let patience = deadline.min(Instant::now() + FAILED_PATIENCE);
-    let mut collected = BytesMut::new();
+    let mut collected = Collected::default();
     let _ = timeout_at(patience, collect(body, FAILED, &mut collected)).await;
     let plain = inflate(&mut headers, collected.freeze(), FAILED);
     let (body, decodable) = plain.map_or_else(|_| (Bytes::new(), false), |body| (body, true));
@@ -301,20 +301,45 @@ fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
 enum End {
     Whole,
     /// There is more than was allowed; this is what is left.
-    More(Incoming),
+    More(Received),
     Broken,
 }
 
-async fn collect(mut body: Incoming, most: usize, into: &mut BytesMut) -> End {
-    if let Some(exact) = body.size_hint().exact() {
-        into.reserve(usize::try_from(exact).map_or(most, |exact| exact.min(most)));
-    }
-    while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
-        match frame.map(|frame| frame.into_data()) {
-            Ok(Ok(bytes)) => into.extend_from_slice(&bytes),
-            Ok(Err(_)) => {}
-            Err(_) => return End::Broken,
+/// What has come of a body. What comes in one part is not copied.
+#[derive(Default)]
+struct Collected {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Collected {
+    /// Adds a part; `left` is what will come behind it, as far as is known.
+    fn push(&mut self, part: Bytes, left: usize) {
+        if self.first.is_empty() {
+            self.first = part;
+            return;
         }
+        if self.joined.is_empty() {
+            self.joined.reserve(self.first.len() + part.len() + left);
+            self.joined.extend_from_slice(&self.first);
+        }
+        self.joined.extend_from_slice(&part);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.joined.len())
+    }
+
+    fn freeze(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}
+
+async fn collect(mut body: Received, most: usize, into: &mut Collected) -> End {
+    while let Some(part) = poll_fn(|cx| body.poll_bytes(cx)).await {
+        let Ok(part) = part else { return End::Broken };
+        let left = body.left().map_or(0, |left| usize::try_from(left).map_or(most, |left| left.min(most)));
+        into.push(part, left);
         if into.len() > most {
             return End::More(body);
         }
@@ -322,9 +347,9 @@ async fn collect(mut body: Incoming, most: usize, into: &mut BytesMut) -> End {
     End::Whole
 }
 
-async fn whole(status: StatusCode, mut headers: HeaderMap, body: Incoming) -> Result<Sent, Failure> {
+async fn whole(status: StatusCode, mut headers: HeaderMap, body: Received) -> Result<Sent, Failure> {
     let coded = is_coded(&headers);
-    let mut collected = BytesMut::new();
+    let mut collected = Collected::default();
     match collect(body, HELD, &mut collected).await {
         End::Whole => {}
         End::Broken => return Err(Failure::new(Class::Truncated, "the answer broke off")),
@@ -345,14 +370,14 @@ async fn whole(status: StatusCode, mut headers: HeaderMap, body: Incoming) -> Re
 
 /// Reads events until one says something. Those before it are held and go out
 /// with it, so that nothing of a model that fails here reaches the caller.
-async fn first_content(status: StatusCode, headers: HeaderMap, body: Incoming) -> Result<Sent, Failure> {
+async fn first_content(status: StatusCode, headers: HeaderMap, body: Received) -> Result<Sent, Failure> {
     if is_coded(&headers) {
         return Err(Failure::new(Class::Garbled, "a coded stream, which was not asked for"));
     }
     let mut live = Box::new(Live::new(status, headers, body, true));
     let mut held = 0;
     loop {
-        let event = match std::future::poll_fn(|cx| live.poll_event(cx)).await {
+        let event = match poll_fn(|cx| live.poll_event(cx)).await {
             Next::Event(event) => event,
             Next::End if held == 0 => return Err(Failure::new(Class::Garbled, "an empty stream")),
             Next::End => return Err(Failure::new(Class::Truncated, "the stream ended before its first content")),

@@ -62,6 +62,6 @@ impl Line {
         let proxy = Connector::proxy_authorization(&target, provider.endpoint.is_loopback());
         let connector = Connector::new(&target, provider.endpoint.is_loopback(), connect);
         let forwarded = connector.is_forwarded();
-        Some(Self { forwarded, template: Template::new(provider, &target, proxy)?, pool: Pool::new(connector, target) })
+        Some(Self { forwarded, template: Template::new(provider, &target, forwarded, proxy)?, pool: Pool::new(connector, target) })
     }
 }

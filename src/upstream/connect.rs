@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -146,38 +145,28 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// An open connection.
+/// An open connection, with what is noted of its bytes.
 pub(super) struct Stream {
-    io: TokioIo<Watched>,
+    io: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
     uses: Uses,
     forwarded: bool,
 }
 
-/// The connection's bytes, with what is noted of them.
-struct Watched {
-    io: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
-    uses: Uses,
-}
-
 impl Stream {
     fn new(io: MaybeHttpsStream<TokioIo<TcpStream>>, forwarded: bool) -> Self {
-        let uses = Uses::default();
-        Self { io: TokioIo::new(Watched { io: TokioIo::new(io), uses: uses.clone() }), uses, forwarded }
+        Self { io: TokioIo::new(io), uses: Uses::default(), forwarded }
     }
 
     /// What it is used for from now on.
     pub fn uses(&self) -> Uses {
         self.uses.clone()
     }
-}
 
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        self.io.inner().io.inner().connected().proxy(self.forwarded)
+    /// What was agreed when it was opened.
+    pub fn connected(&self) -> Connected {
+        self.io.inner().connected().proxy(self.forwarded)
     }
-}
 
-impl Watched {
     fn sent(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(sent, Poll::Ready(Ok(_))) {
             self.uses.0.heard.store(false, Ordering::Relaxed);
@@ -186,7 +175,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
@@ -197,7 +186,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.io).poll_write(cx, buf);
         self.sent(sent)
@@ -218,34 +207,6 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }
 

@@ -1,13 +1,16 @@
 //! The head of a request to a provider: only what the caller may pass on, and
 //! the provider's own key.
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use http::{Method, Request, Uri};
 
 use super::body::RequestBody;
-use super::pool::Form;
 use crate::catalog::Auth;
 use crate::config::{Key, Provider};
+use crate::wire::Pieces;
 
 /// Whether a header of the caller goes on to a provider. Everything else stays
 /// here: `Authorization`, cookies, organisation headers, whatever they may hold.
@@ -44,53 +47,97 @@ impl Caller {
         kept.push((HOPS, hops));
         Self(kept)
     }
+
+    /// The bytes they take in a head.
+    fn len(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
+    }
 }
+
+/// What a head may need beside what is known of it: two headers that the caller did not send, and the length.
+const USUAL: usize = 128;
 
 /// What every request to one provider has in common.
 pub(super) struct Template {
     target: Uri,
-    /// The target without the host.
-    path: Uri,
-    host: HeaderValue,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The beginning of a request in HTTP/1.1: the first line, the host, and these headers.
+    start: Vec<u8>,
 }
 
 impl Template {
-    /// `None` when a configured header cannot be sent, which the configuration has ruled out.
-    pub fn new(provider: &Provider, target: &Uri, proxy: Option<HeaderValue>) -> Option<Self> {
+    /// With `absolute`, HTTP/1.1 requests name the whole address, for a proxy
+    /// that takes them, and `proxy` is what it wants to be told. `None` when a
+    /// configured header cannot be sent, which the configuration has ruled out.
+    pub fn new(provider: &Provider, target: &Uri, absolute: bool, proxy: Option<HeaderValue>) -> Option<Self> {
         let mut headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
         for header in &provider.headers {
-            headers.push((HeaderName::from_bytes(header.name.as_bytes()).ok()?, secret(header.value.expose())?));
+            set(&mut headers, HeaderName::from_bytes(header.name.as_bytes()).ok()?, secret(header.value.expose())?);
         }
-        if let Some(key) = provider.key.key() {
-            headers.extend(auth(provider.auth, key));
+        if let Some((name, value)) = provider.key.key().and_then(|key| auth(provider.auth, key)) {
+            set(&mut headers, name, value);
         }
-        headers.extend(proxy.map(|value| (http::header::PROXY_AUTHORIZATION, value)));
-        let path = Uri::from(target.path_and_query()?.clone());
-        let host = HeaderValue::from_str(target.authority()?.as_str()).ok()?;
-        Some(Self { target: target.clone(), path, host, headers })
+        if let Some(value) = proxy {
+            set(&mut headers, PROXY_AUTHORIZATION, value);
+        }
+        let (host, path) = (target.authority()?.as_str(), target.path_and_query()?.as_str());
+        let whole = if absolute { target.to_string() } else { path.to_owned() };
+        let mut start = format!("POST {whole} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
+        headers.iter().for_each(|(name, value)| write_field(&mut start, name, value));
+        Some(Self { target: target.clone(), headers, start })
     }
 
-    /// A request with the caller's headers under the provider's.
-    pub fn request(&self, form: Form, caller: &Caller, body: RequestBody) -> Request<RequestBody> {
-        let mut request = Request::new(body);
+    /// The headers of a request beside the provider's own: those of the caller
+    /// that these do not replace, and what no request goes without.
+    fn others<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+        static AGENT: HeaderValue = HeaderValue::from_static(concat!("routor/", env!("CARGO_PKG_VERSION")));
+        static JSON: HeaderValue = HeaderValue::from_static("application/json");
+        let is_own = |name: &HeaderName| self.headers.iter().any(|(own, _)| own == name);
+        let is_missing = move |name: &HeaderName| !is_own(name) && caller.0.iter().all(|(given, _)| given != name);
+        let missing = [(&USER_AGENT, &AGENT), (&CONTENT_TYPE, &JSON)].into_iter().filter(move |(name, _)| is_missing(name));
+        caller.0.iter().map(|(name, value)| (name, value)).filter(move |(name, _)| !is_own(name)).chain(missing)
+    }
+}
+
+/// Adds a header, in the place of those of the same name.
+fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, value: HeaderValue) {
+    headers.retain(|(known, _)| *known != name);
+    headers.push((name, value));
+}
+
+fn write_field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
+/// One request to a provider; it can be sent as often as needed.
+pub(super) struct Outgoing<'a> {
+    pub template: &'a Template,
+    pub caller: &'a Caller,
+    pub body: Pieces,
+}
+
+impl Outgoing<'_> {
+    /// The request in HTTP/1.1: its head and the parts of its body.
+    pub fn bytes(&self) -> impl Iterator<Item = Bytes> {
+        let mut head = Vec::with_capacity(self.template.start.len() + self.caller.len() + USUAL);
+        head.extend_from_slice(&self.template.start);
+        self.template.others(self.caller).for_each(|(name, value)| write_field(&mut head, name, value));
+        write_field(&mut head, &CONTENT_LENGTH, &HeaderValue::from(self.body.len()));
+        head.extend_from_slice(b"\r\n");
+        std::iter::once(Bytes::from(head)).chain(self.body.clone().into_parts())
+    }
+
+    /// The request in HTTP/2.
+    pub fn request(&self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::new(self.body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = if form.absolute { &self.target } else { &self.path }.clone();
-        let mut headers = HeaderMap::with_capacity(caller.0.len() + self.headers.len() + 3);
-        if form.host {
-            headers.insert(HOST, self.host.clone());
+        *request.uri_mut() = self.template.target.clone();
+        let own = self.template.headers.iter().map(|(name, value)| (name, value));
+        for (name, value) in own.chain(self.template.others(self.caller)) {
+            request.headers_mut().append(name.clone(), value.clone());
         }
-        for (name, value) in &caller.0 {
-            headers.append(name.clone(), value.clone());
-        }
-        for (name, value) in &self.headers {
-            headers.insert(name.clone(), value.clone());
-        }
-        if !headers.contains_key(USER_AGENT) {
-            headers.insert(USER_AGENT, HeaderValue::from_static(concat!("routor/", env!("CARGO_PKG_VERSION"))));
-        }
-        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-        *request.headers_mut() = headers;
         request
     }
 }

@@ -4,18 +4,20 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::client::legacy::connect::Connection as _;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 use super::body::RequestBody;
-use super::connect::{Boxed, Connector, Uses};
+use super::connect::{Boxed, Connector, Stream, Uses};
+use super::head::Outgoing;
+use super::http1;
+use super::received::Received;
 
 /// Providers close idle connections after 60 s and more, Node servers after
 /// 5 s: a connection is not used again after this.
@@ -26,8 +28,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to say so.
 const PING_PATIENCE: Duration = Duration::from_secs(10);
-/// The largest head of an answer.
-const LARGEST_HEAD: usize = 32 * 1024;
+/// The largest head of an answer in HTTP/2.
+const LARGEST_HEAD: u32 = 32 * 1024;
 
 /// Why no head of an answer came.
 #[derive(Debug)]
@@ -35,16 +37,14 @@ pub(super) enum Problem {
     /// There is no connection.
     Connect(Boxed),
     /// The connection broke.
-    Exchange(hyper::Error, Uses),
+    Exchange(Boxed, Uses),
 }
 
 impl Problem {
     /// What happened, and what that came from, outermost first.
     pub fn causes<'e>(&'e self) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-        let first: &'e (dyn Error + 'static) = match self {
-            Problem::Connect(problem) => problem.as_ref(),
-            Problem::Exchange(problem, _) => problem,
-        };
+        let (Problem::Connect(first) | Problem::Exchange(first, _)) = self;
+        let first: &'e (dyn Error + 'static) = first.as_ref();
         fn source<'e>(cause: &&'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
             (*cause).source()
         }
@@ -52,13 +52,11 @@ impl Problem {
     }
 }
 
-/// How a request is written on a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
-    /// With the whole address: for a proxy, and in HTTP/2.
-    pub absolute: bool,
-    /// With a `Host` header, which HTTP/2 does without.
-    pub host: bool,
+/// An answer whose body is still to be read.
+pub(super) struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Received,
 }
 
 /// All connections of one worker to one provider.
@@ -73,21 +71,29 @@ struct Kept {
     /// Those that serve one request at a time and have none, the last used behind.
     idle: Vec<Link>,
     /// The newest of those that serve many.
-    shared: Option<Link>,
+    shared: Option<Shared>,
     sweeping: bool,
 }
 
-/// One connection.
-struct Link {
-    sender: Sender,
+/// A connection that serves one request at a time, and the pool it belongs to.
+/// In a box, because it is handed on often.
+pub(super) struct Link {
+    connection: Box<http1::Connection>,
+    used: Instant,
+    home: Weak<Mutex<Kept>>,
+}
+
+/// A connection that serves many.
+#[derive(Clone)]
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
     uses: Uses,
-    form: Form,
     used: Instant,
 }
 
-enum Sender {
-    One(http1::SendRequest<RequestBody>),
-    Many(http2::SendRequest<RequestBody>),
+enum Opened {
+    One(Link),
+    Many(Shared),
 }
 
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
@@ -100,104 +106,82 @@ impl Pool {
         Self { connector, target, kept: Arc::default() }
     }
 
-    /// Sends a request and waits for the head of its answer. `request` writes
-    /// it in the form that its connection needs, once more when a kept
-    /// connection turns out to be closed before anything went out. With
+    /// Sends a request and waits for the head of its answer; once more when a
+    /// kept connection turns out to be closed before anything went out. With
     /// `fresh`, no kept connection is used.
-    pub async fn send(&self, fresh: bool, request: impl Fn(Form) -> Request<RequestBody>) -> Result<Response<Incoming>, Problem> {
+    pub async fn send(&self, fresh: bool, request: &Outgoing<'_>) -> Result<Reply, Problem> {
         loop {
             let kept = if fresh { None } else { self.take() };
             let was_kept = kept.is_some();
-            let mut link = match kept {
-                Some(link) => link,
+            let opened = match kept {
+                Some(opened) => opened,
                 // In a box: what is seldom needed would make every request's future large, and that is copied.
                 None => Box::pin(self.connect()).await.map_err(Problem::Connect)?,
             };
-            match link.send(request(link.form)).await {
-                Ok(response) => {
-                    link.uses.add();
-                    if !has_two_lengths(response.headers()) {
-                        self.keep(link);
+            let (unsent, problem) = match opened {
+                Opened::One(link) => match link.send(request.bytes()).await {
+                    Ok(reply) => return Ok(reply),
+                    Err((problem, uses)) => (matches!(problem, http1::Broken::Unsent(_)), Problem::Exchange(problem.into(), uses)),
+                },
+                Opened::Many(mut shared) => match Box::pin(shared.sender.try_send_request(request.request())).await {
+                    Ok(response) => {
+                        shared.uses.add();
+                        let (head, body) = response.into_parts();
+                        return Ok(Reply { status: head.status, headers: head.headers, body: Received::many(body) });
                     }
-                    return Ok(response);
-                }
-                Err(unsent) if was_kept && unsent.message().is_some() => {}
-                Err(problem) => return Err(Problem::Exchange(problem.into_error(), link.uses)),
+                    Err(problem) => (problem.message().is_some(), Problem::Exchange(problem.into_error().into(), shared.uses)),
+                },
+            };
+            if !was_kept || !unsent {
+                return Err(problem);
             }
         }
     }
 
     /// A connection that can be used at once.
-    fn take(&self) -> Option<Link> {
+    fn take(&self) -> Option<Opened> {
         let mut kept = lock(&self.kept);
-        if let Some(shared) = kept.shared.as_mut().filter(|link| link.is_good()) {
+        if let Some(shared) = kept.shared.as_mut().filter(|shared| shared.is_good()) {
             shared.used = Instant::now();
-            return shared.share();
+            return Some(Opened::Many(shared.clone()));
         }
-        while let Some(link) = kept.idle.pop() {
+        while let Some(mut link) = kept.idle.pop() {
             if link.is_good() {
-                return Some(link);
+                return Some(Opened::One(link));
             }
         }
         None
     }
 
-    async fn connect(&self) -> Result<Link, Boxed> {
+    async fn connect(&self) -> Result<Opened, Boxed> {
         let mut connector = self.connector.clone();
         poll_fn(|cx| connector.poll_ready(cx)).await?;
         let stream = connector.call(self.target.clone()).await?;
-        let (connected, uses) = (stream.connected(), stream.uses());
-        let used = Instant::now();
-        if !connected.is_negotiated_h2() {
-            let (mut sender, connection) = http1::Builder::new().max_buf_size(LARGEST_HEAD).handshake(stream).await?;
-            tokio::spawn(connection);
-            sender.ready().await?;
-            let form = Form { absolute: connected.is_proxied(), host: true };
-            return Ok(Link { sender: Sender::One(sender), uses, form, used });
+        if stream.connected().is_negotiated_h2() {
+            return self.share(stream).await;
         }
+        let connection = Box::new(http1::Connection::new(stream));
+        Ok(Opened::One(Link { connection, used: Instant::now(), home: Arc::downgrade(&self.kept) }))
+    }
+
+    /// Begins HTTP/2 on a connection, for all requests.
+    async fn share(&self, stream: Stream) -> Result<Opened, Boxed> {
+        let uses = stream.uses();
         let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_header_list_size(LARGEST_HEAD as u32)
+            .max_header_list_size(LARGEST_HEAD)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
-            .handshake(stream)
+            .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(connection);
         sender.ready().await?;
-        let link = Link { sender: Sender::Many(sender), uses, form: Form { absolute: true, host: false }, used };
+        let shared = Shared { sender, uses, used: Instant::now() };
         let mut kept = lock(&self.kept);
-        kept.shared = link.share();
+        kept.shared = Some(shared.clone());
         sweep(&self.kept, &mut kept);
-        drop(kept);
-        Ok(link)
+        Ok(Opened::Many(shared))
     }
-
-    /// Keeps a connection once its answer has been read, if it lives then.
-    fn keep(&self, mut link: Link) {
-        match &mut link.sender {
-            Sender::Many(_) => {}
-            Sender::One(sender) if sender.is_ready() => put(&self.kept, link),
-            Sender::One(_) => {
-                let kept = Arc::downgrade(&self.kept);
-                tokio::spawn(async move {
-                    if let Sender::One(sender) = &mut link.sender
-                        && sender.ready().await.is_ok()
-                        && let Some(kept) = kept.upgrade()
-                    {
-                        put(&kept, link);
-                    }
-                });
-            }
-        }
-    }
-}
-
-/// Keeps a connection that has no request any more.
-fn put(kept: &Arc<Mutex<Kept>>, mut link: Link) {
-    link.used = Instant::now();
-    let mut locked = lock(kept);
-    locked.idle.push(link);
-    sweep(kept, &mut locked);
 }
 
 /// Sees to it that connections that nobody uses are closed.
@@ -211,8 +195,8 @@ fn sweep(kept: &Arc<Mutex<Kept>>, locked: &mut Kept) {
             tokio::time::sleep(SWEEP_EVERY).await;
             let Some(kept) = kept.upgrade() else { return };
             let mut kept = lock(&kept);
-            kept.idle.retain(Link::is_good);
-            kept.shared.take_if(|link| !link.is_good());
+            kept.idle.retain_mut(Link::is_good);
+            kept.shared.take_if(|shared| !shared.is_good());
             if kept.idle.is_empty() && kept.shared.is_none() {
                 kept.sweeping = false;
                 return;
@@ -222,34 +206,39 @@ fn sweep(kept: &Arc<Mutex<Kept>>, locked: &mut Kept) {
 }
 
 impl Link {
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        match &mut self.sender {
-            Sender::One(sender) => sender.try_send_request(request).await,
-            Sender::Many(sender) => sender.try_send_request(request).await,
+    async fn send(mut self, request: impl Iterator<Item = Bytes>) -> Result<Reply, (http1::Broken, Uses)> {
+        match self.connection.exchange(request).await {
+            Ok(http1::Head { status, headers, .. }) => Ok(Reply { status, headers, body: Received::one(self) }),
+            Err(problem) => Err((problem, self.connection.uses().clone())),
         }
     }
 
-    fn is_good(&self) -> bool {
-        let open = match &self.sender {
-            Sender::One(sender) => sender.is_ready(),
-            Sender::Many(sender) => sender.is_ready() && !sender.is_closed(),
-        };
-        open && self.used.elapsed() < IDLE
+    /// The next bytes of the answer's body.
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, http1::Broken>>> {
+        self.connection.poll_body(cx)
     }
 
-    /// The same connection once more, if it serves many.
-    fn share(&self) -> Option<Self> {
-        match &self.sender {
-            Sender::One(_) => None,
-            Sender::Many(sender) => {
-                Some(Self { sender: Sender::Many(sender.clone()), uses: self.uses.clone(), form: self.form, used: self.used })
-            }
-        }
+    /// The bytes of the body to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        self.connection.left()
+    }
+
+    /// Goes back to the pool if it can serve another request, or is closed.
+    pub fn keep(mut self) {
+        let Some(kept) = self.home.upgrade().filter(|_| self.connection.is_free()) else { return };
+        self.used = Instant::now();
+        let mut locked = lock(&kept);
+        locked.idle.push(self);
+        sweep(&kept, &mut locked);
+    }
+
+    fn is_good(&mut self) -> bool {
+        self.used.elapsed() < IDLE && self.connection.is_open()
     }
 }
 
-/// Whoever takes the length for the end of such an answer takes its rest for
-/// the next one: the connection is not used again.
-fn has_two_lengths(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+impl Shared {
+    fn is_good(&self) -> bool {
+        self.sender.is_ready() && !self.sender.is_closed() && self.used.elapsed() < IDLE
+    }
 }

@@ -1,15 +1,14 @@
 //! An answer that streams: its events, one by one, and what each means.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use hyper::body::{Body, Incoming};
 use memchr::memmem::Finder;
 
+use super::received::Received;
 use crate::sse::{Event, Reader};
 use crate::wire::{Chunk, Notes, Usage, read_chunk};
 
@@ -54,13 +53,13 @@ pub struct Live {
     pub usage: Usage,
     /// Whether the body is events; a large plain answer is passed on as bytes.
     pub events: bool,
-    body: Incoming,
+    body: Received,
     reader: Reader,
     ended: Option<Result<(), String>>,
 }
 
 impl Live {
-    pub(super) fn new(status: StatusCode, headers: HeaderMap, body: Incoming, events: bool) -> Self {
+    pub(super) fn new(status: StatusCode, headers: HeaderMap, body: Received, events: bool) -> Self {
         Self {
             status,
             headers,
@@ -103,17 +102,7 @@ impl Live {
 
     /// The next bytes of the body, whatever they are.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, String>>> {
-        loop {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(bytes)));
-                    }
-                }
-                Some(Err(problem)) => return Poll::Ready(Some(Err(problem.to_string()))),
-                None => return Poll::Ready(None),
-            }
-        }
+        self.body.poll_bytes(cx).map_err(|problem| problem.to_string())
     }
 
     /// Looks at an event after the commit point. Nearly all are passed on

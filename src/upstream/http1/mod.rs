@@ -1,0 +1,247 @@
+//! HTTP/1.1 with a provider: one exchange after another on one connection.
+//! Written by hand over the parser of heads and chunk lengths that hyper uses,
+//! because hyper's own client needs a task, a queue and two buffers for each
+//! connection: a third of the CPU of a small answer and half of the memory of one
+//! that is waited for (`bench/NOTES.md`). While nothing comes, a connection here
+//! holds no buffer.
+
+mod decode;
+mod head;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes};
+use memchr::memchr_iter;
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connect::{Stream, Uses};
+use decode::{Decoder, Found};
+pub use head::Head;
+use head::read_head;
+
+/// The largest head of an answer.
+const LARGEST_HEAD: usize = 32 * 1024;
+/// How much is read from a connection at once.
+const AT_ONCE: usize = 32 * 1024;
+/// The parts of a request that go out in one call.
+const IN_ONE_CALL: usize = 8;
+
+thread_local! {
+    /// Where a worker's connections read to. What came is copied to a place of its
+    /// size, which is cheaper than a large buffer for each connection that waits.
+    static DESK: RefCell<Vec<u8>> = RefCell::new(vec![0; AT_ONCE]);
+}
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// Not a byte of the request went out.
+    #[error("the connection was closed before the request")]
+    Unsent(#[source] io::Error),
+    /// The connection gave an error.
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    /// The connection ended too early.
+    #[error("the connection was closed before the answer was complete")]
+    Ended,
+    /// What came is not the head of an answer.
+    #[error("not an HTTP answer")]
+    Head(#[from] httparse::Error),
+    /// The head did not end.
+    #[error("the head of the answer is larger than 32 KiB")]
+    LargeHead,
+    /// Where the body ends is in doubt.
+    #[error("the answer contradicts itself about its length")]
+    Length,
+    /// What came is not a chunk of a body.
+    #[error("the answer is not in well-formed chunks")]
+    Chunk,
+}
+
+/// One connection, and where in an exchange it is.
+pub struct Connection {
+    stream: Stream,
+    uses: Uses,
+    /// What is left to write.
+    sending: SmallVec<[Bytes; 6]>,
+    /// What was written may still be held back by TLS.
+    unflushed: bool,
+    /// What has come and has not been looked at.
+    input: Bytes,
+    body: Decoder,
+    /// Whether it can be used for another exchange after this one.
+    keeps: bool,
+}
+
+impl Connection {
+    /// The connection over an open stream.
+    pub fn new(stream: Stream) -> Self {
+        let uses = stream.uses();
+        Self { stream, uses, sending: SmallVec::new(), unflushed: false, input: Bytes::new(), body: Decoder::Done, keeps: true }
+    }
+
+    /// What it has been used for.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// Sends a request and waits for the head of the answer. The rest of a
+    /// request that is answered early goes out while the body is read.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no answer; it is of no more use.
+    pub async fn exchange(&mut self, request: impl Iterator<Item = Bytes>) -> Result<Head, Broken> {
+        self.sending.extend(request.filter(|part| !part.is_empty()));
+        let whole: usize = self.sending.iter().map(Bytes::len).sum();
+        let head = poll_fn(|cx| self.poll_head(cx, whole)).await?;
+        self.uses.add();
+        self.body = Decoder::from(head.framing);
+        self.keeps = head.keeps;
+        Ok(head)
+    }
+
+    /// The next part of the body; `None` at its end.
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        if let Poll::Ready(Err(_)) = self.poll_send(cx) {
+            // The answer is there all the same.
+            self.sending.clear();
+            (self.unflushed, self.keeps) = (false, false);
+        }
+        loop {
+            match self.body.next(&mut self.input) {
+                Ok(Found::Data(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Ok(Found::End) => return Poll::Ready(None),
+                Ok(Found::More) => {}
+                Err(problem) => return Poll::Ready(Some(Err(problem))),
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) if self.body.ends_with_connection() => return Poll::Ready(None),
+                Ok(0) => return Poll::Ready(Some(Err(Broken::Ended))),
+                Ok(_) => {}
+                Err(problem) => return Poll::Ready(Some(Err(Broken::Io(problem)))),
+            }
+        }
+    }
+
+    /// The bytes of the body to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        self.body.left()
+    }
+
+    /// Whether another exchange can follow: the body has been read to its end,
+    /// the request has gone out, and nothing has come that nobody asked for.
+    pub fn is_free(&self) -> bool {
+        let ended = matches!(self.body, Decoder::Done | Decoder::Length(0));
+        self.keeps && ended && self.sending.is_empty() && !self.unflushed && self.input.is_empty()
+    }
+
+    /// Whether an unused connection is still open, as far as is known here, and
+    /// has brought nothing that nobody asked for.
+    pub fn is_open(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        self.keeps && Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, whole: usize) -> Poll<Result<Head, Broken>> {
+        let sent = self.poll_send(cx);
+        loop {
+            match (self.poll_fill(cx), &sent) {
+                (Poll::Ready(Ok(0) | Err(_)) | Poll::Pending, Poll::Ready(Err(_))) => break,
+                (Poll::Ready(Ok(0)), _) => return Poll::Ready(Err(Broken::Ended)),
+                (Poll::Ready(Err(problem)), _) => return Poll::Ready(Err(Broken::Io(problem))),
+                (Poll::Ready(Ok(count)), _) => {
+                    if let Some(head) = self.take_head(count).transpose() {
+                        return Poll::Ready(head);
+                    }
+                }
+                (Poll::Pending, _) => return Poll::Pending,
+            }
+        }
+        // It could not be written, and no answer says why.
+        let Poll::Ready(Err(problem)) = sent else { return Poll::Pending };
+        let is_whole = self.sending.iter().map(Bytes::len).sum::<usize>() == whole;
+        Poll::Ready(Err(if is_whole { Broken::Unsent(problem) } else { Broken::Io(problem) }))
+    }
+
+    /// Takes the head from what has come, the last `count` bytes of it just now.
+    /// Heads that say "wait" are left out.
+    fn take_head(&mut self, count: usize) -> Result<Option<Head>, Broken> {
+        // In small parts, the head is only parsed once more when it may be whole.
+        let mut seen = self.input.len() - count;
+        while seen == 0 || may_end(&self.input, seen) {
+            let Some(head) = read_head(&self.input)? else { break };
+            self.input.advance(head.len);
+            if !is_interim(&head) {
+                return Ok(Some(head));
+            }
+            seen = 0;
+            if self.input.is_empty() {
+                break;
+            }
+        }
+        if self.input.len() > LARGEST_HEAD { Err(Broken::LargeHead) } else { Ok(None) }
+    }
+
+    /// Writes what is left of the request.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.sending.is_empty() {
+            let parts: SmallVec<[IoSlice<'_>; IN_ONE_CALL]> =
+                self.sending.iter().take(IN_ONE_CALL).map(|part| IoSlice::new(part)).collect();
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &parts))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            drop(parts);
+            self.has_sent(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn has_sent(&mut self, mut count: usize) {
+        let mut gone = 0;
+        for part in &mut self.sending {
+            let step = count.min(part.len());
+            part.advance(step);
+            count -= step;
+            if !part.is_empty() {
+                break;
+            }
+            gone += 1;
+        }
+        self.sending.drain(..gone);
+    }
+
+    /// Reads what has come behind what is there; the number of new bytes, 0 at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        DESK.with_borrow_mut(|desk| {
+            let mut read = ReadBuf::new(desk);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            let new = read.filled();
+            self.input = if self.input.is_empty() { Bytes::copy_from_slice(new) } else { [&self.input, new].concat().into() };
+            Poll::Ready(Ok(new.len()))
+        })
+    }
+}
+
+/// Whether it only says that the answer is yet to come.
+fn is_interim(head: &Head) -> bool {
+    head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Whether an empty line ends behind the first `seen` bytes.
+fn may_end(input: &[u8], seen: usize) -> bool {
+    let from = seen.saturating_sub(3);
+    let tail = input.get(from..).unwrap_or_default();
+    memchr_iter(b'\n', tail).any(|at| matches!(tail.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
+}
