@@ -9,7 +9,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
+
+use super::plain::read_plain;
 
 /// Token counts as the provider told them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -191,58 +192,14 @@ impl Body<'_> {
 
 /// Looks at a whole answer that came with a good status.
 pub fn read_answer(body: &[u8]) -> Answer {
+    if let Some(usage) = read_plain(body) {
+        return Answer::Completion(usage);
+    }
     match std::str::from_utf8(body) {
-        Ok(text) => read_plain(text).map_or_else(|| read_text(text), Answer::Completion),
+        Ok(text) => read_text(text),
         // It is passed on as it came all the same; only to look at it, it must be text.
         Err(_) => read_text(&String::from_utf8_lossy(body)),
     }
-}
-
-/// An answer as nearly all are: whatever has another form is looked at with
-/// care, which takes three times as long.
-#[derive(Deserialize)]
-struct Plain<'a> {
-    #[serde(borrow)]
-    choices: SmallVec<[Fields<PlainChoice<'a>>; 1]>,
-    #[serde(default)]
-    error: Option<IgnoredAny>,
-    #[serde(default)]
-    base_resp: Option<IgnoredAny>,
-    #[serde(default)]
-    usage: Option<Fields<Counts>>,
-    #[serde(default, rename = "type")]
-    kind: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct PlainChoice<'a> {
-    #[serde(default)]
-    error: Option<IgnoredAny>,
-    #[serde(default)]
-    message: Option<IgnoredAny>,
-    #[serde(default)]
-    text: Option<IgnoredAny>,
-    #[serde(borrow, default)]
-    finish_reason: Option<&'a str>,
-    /// For its form alone, as that of all that is read with care.
-    #[serde(default, rename = "index")]
-    _index: Option<u32>,
-    #[serde(default)]
-    delta: Option<IgnoredAny>,
-}
-
-/// The usage of a completion in which nothing hints at an error.
-fn read_plain(body: &str) -> Option<Usage> {
-    let Fields(answer) = serde_json::from_str::<Fields<Plain<'_>>>(body).ok()?;
-    let plain = answer.error.is_none() && answer.base_resp.is_none() && answer.kind.is_none();
-    let sound = |Fields(choice): &Fields<PlainChoice<'_>>| {
-        choice.error.is_none()
-            && choice.delta.is_none()
-            && !matches!(choice.finish_reason, Some("error" | "network_error" | "model_context_window_exceeded"))
-    };
-    let says = |Fields(choice): &Fields<PlainChoice<'_>>| choice.message.is_some() || choice.text.is_some();
-    let completion = plain && answer.choices.iter().all(sound) && answer.choices.iter().any(says);
-    completion.then(|| answer.usage.map_or(Usage::default(), |Fields(counts)| counts.into()))
 }
 
 impl From<Counts> for Usage {
@@ -484,7 +441,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_quick_look_says_what_a_careful_one_does(text in like_an_answer()) {
-            if let Some(usage) = read_plain(&text) {
+            if let Some(usage) = read_plain(text.as_bytes()) {
                 proptest::prop_assert_eq!(read_text(&text), Answer::Completion(usage), "{}", text);
             }
         }

@@ -3,14 +3,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use smallvec::SmallVec;
 
+use super::members::{Members, members};
 use crate::catalog::Tier;
 
 /// A chat completion request: its bytes, and what was read of them.
@@ -19,7 +15,7 @@ pub struct Ask {
     /// The body as it came.
     pub body: Bytes,
     /// The top-level fields, in order.
-    pub(super) members: SmallVec<[Member; 12]>,
+    pub(super) members: Members,
     /// The `model` field, if there is one.
     pub model: Option<String>,
     /// Whether a stream of events is wanted.
@@ -32,25 +28,6 @@ pub struct Ask {
     pub needs: Needs,
     /// The `routor_*` fields.
     pub wishes: Wishes,
-}
-
-/// One top-level field: where it stands in the body.
-#[derive(Debug, Clone)]
-pub(super) struct Member {
-    /// The name, where it is not what stands in the body.
-    decoded: Option<Box<str>>,
-    /// The bytes of the name with its quotes.
-    pub key: Range<usize>,
-    /// The bytes of the value.
-    pub value: Range<usize>,
-}
-
-impl Member {
-    /// The name, escapes resolved; `body` is that of its request.
-    pub fn name<'a>(&'a self, body: &'a [u8]) -> &'a str {
-        let plain = || std::str::from_utf8(body.get(self.key.start + 1..self.key.end.checked_sub(1)?)?).ok();
-        self.decoded.as_deref().or_else(plain).unwrap_or_default()
-    }
 }
 
 /// What a request needs beyond text.
@@ -134,10 +111,10 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Fault { message: "the request body is empty; send a JSON object with \"messages\"".to_owned(), param: None });
     }
-    let members = Members::read(&body)?;
+    let members = members(&body)?;
     let mut ask = Ask {
         body: body.clone(),
-        members: SmallVec::new(),
+        members: Members::new(),
         model: None,
         stream: false,
         max_tokens: None,
@@ -147,32 +124,24 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
     };
     let mut messages = None;
     let mut limit = None;
-    let mut behind = 0;
-    for (name, value) in members.0 {
-        let text = value.get();
-        match name.0.as_ref() {
+    for member in &members {
+        let text = body.get(member.value.clone()).unwrap_or_default();
+        match member.name(&body) {
             "model" => ask.model = read_model(text)?,
             "messages" => messages = Some(text),
             "stream" => ask.stream = read_flag(text, "stream")?,
-            "max_completion_tokens" => ask.max_tokens = serde_json::from_str(text).unwrap_or_default(),
-            "max_tokens" => limit = serde_json::from_str(text).unwrap_or_default(),
+            "max_completion_tokens" => ask.max_tokens = serde_json::from_slice(text).unwrap_or_default(),
+            "max_tokens" => limit = serde_json::from_slice(text).unwrap_or_default(),
             "tools" | "functions" => {
                 ask.needs.tools |= filled_list(text);
                 ask.prompt_bytes += text.len() as u64;
             }
-            "response_format" => ask.needs.json_schema = memchr::memmem::find(text.as_bytes(), b"\"json_schema\"").is_some(),
+            "response_format" => ask.needs.json_schema = memchr::memmem::find(text, b"\"json_schema\"").is_some(),
             wish if wish.starts_with("routor_") => ask.wishes.read(wish, text)?,
             _ => {}
         }
-        let value = within(&body, text);
-        let key = between(&body, behind, value.start);
-        behind = value.end;
-        let decoded = match name.0 {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(name) => Some(name.into()),
-        };
-        ask.members.push(Member { decoded, key, value });
     }
+    ask.members = members;
     ask.max_tokens = ask.max_tokens.or(limit);
     ask.read_messages(messages)?;
     ask.wishes.check()?;
@@ -185,18 +154,18 @@ impl Ask {
         self.members.iter().any(|member| member.name(&self.body) == name)
     }
 
-    fn read_messages(&mut self, messages: Option<&str>) -> Result<(), Fault> {
+    fn read_messages(&mut self, messages: Option<&[u8]>) -> Result<(), Fault> {
         let Some(text) = messages else {
             return Err(Fault::new("messages", "\"messages\" is missing; it is the list of messages to answer"));
         };
-        if !text.starts_with('[') {
+        if !text.starts_with(b"[") {
             return Err(Fault::new("messages", "\"messages\" must be a list of messages"));
         }
         if !filled_list(text) {
             return Err(Fault::new("messages", "\"messages\" is empty; it needs at least one message"));
         }
         self.prompt_bytes += text.len() as u64;
-        self.note_parts(text.as_bytes());
+        self.note_parts(text);
         Ok(())
     }
 }
@@ -223,8 +192,8 @@ impl Ask {
 }
 
 impl Wishes {
-    fn read(&mut self, name: &str, text: &str) -> Result<(), Fault> {
-        if text == "null" {
+    fn read(&mut self, name: &str, text: &[u8]) -> Result<(), Fault> {
+        if text == b"null" {
             return Ok(());
         }
         match name {
@@ -246,12 +215,12 @@ impl Wishes {
         self.floor = self.floor.max(Some(floor));
     }
 
-    fn raise_by(&mut self, text: &str, param: &'static str, floors: [Tier; 2]) -> Result<(), Fault> {
+    fn raise_by(&mut self, text: &[u8], param: &'static str, floors: [Tier; 2]) -> Result<(), Fault> {
         let [balanced, best] = floors;
         match text {
-            "0" => {}
-            "1" => self.raise(balanced),
-            "2" => self.raise(best),
+            b"0" => {}
+            b"1" => self.raise(balanced),
+            b"2" => self.raise(best),
             _ => return Err(Fault::new(param, format!("\"{param}\" must be 0 (fast), 1 (balanced) or 2 (best)"))),
         }
         Ok(())
@@ -274,155 +243,45 @@ impl Wishes {
     }
 }
 
-fn read_model(text: &str) -> Result<Option<String>, Fault> {
-    if text == "null" {
+fn read_model(text: &[u8]) -> Result<Option<String>, Fault> {
+    if text == b"null" {
         return Ok(None);
     }
-    let model: String = match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => plain.to_owned(),
-        _ => serde_json::from_str(text)
-            .map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?,
-    };
+    let model: String = serde_json::from_slice(text)
+        .map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?;
     Ok((!model.is_empty()).then_some(model))
 }
 
-fn read_flag(text: &str, param: &'static str) -> Result<bool, Fault> {
+fn read_flag(text: &[u8], param: &'static str) -> Result<bool, Fault> {
     match text {
-        "true" => Ok(true),
-        "false" | "null" => Ok(false),
+        b"true" => Ok(true),
+        b"false" | b"null" => Ok(false),
         _ => Err(Fault::new(param, format!("\"{param}\" must be true or false"))),
     }
 }
 
-fn read_profile(text: &str) -> Result<Profile, Fault> {
+fn read_profile(text: &[u8]) -> Result<Profile, Fault> {
     match text {
-        "\"auto\"" => Ok(Profile::Auto),
-        "\"tier\"" => Ok(Profile::Tier),
-        "\"direct\"" => Ok(Profile::Direct),
+        b"\"auto\"" => Ok(Profile::Auto),
+        b"\"tier\"" => Ok(Profile::Tier),
+        b"\"direct\"" => Ok(Profile::Direct),
         _ => Err(Fault::new("routor_profile", "\"routor_profile\" must be \"auto\", \"tier\" or \"direct\"")),
     }
 }
 
-fn read_tier(param: &'static str, text: &str) -> Result<Tier, Fault> {
-    let tier = serde_json::from_str::<Cow<'_, str>>(text).ok().and_then(|name| name.parse().ok());
+fn read_tier(param: &'static str, text: &[u8]) -> Result<Tier, Fault> {
+    let tier = serde_json::from_slice::<Cow<'_, str>>(text).ok().and_then(|name| name.parse().ok());
     tier.ok_or_else(|| Fault::new(param, format!("\"{param}\" must be one of \"NANO\", \"SIMPLE\", \"LIGHT\", \"STANDARD\", \"COMPLEX\"")))
 }
 
-fn read_number(param: &'static str, text: &str, most: f64, wanted: &str) -> Result<f64, Fault> {
-    let number = serde_json::from_str::<f64>(text).ok().filter(|number| (0.0..=most).contains(number));
+fn read_number(param: &'static str, text: &[u8], most: f64, wanted: &str) -> Result<f64, Fault> {
+    let number = serde_json::from_slice::<f64>(text).ok().filter(|number| (0.0..=most).contains(number));
     number.ok_or_else(|| Fault::new(param, format!("\"{param}\" must be {wanted}")))
 }
 
 /// Whether a JSON text is a list with something in it.
-fn filled_list(text: &str) -> bool {
-    let inside = text.strip_prefix('[').map(|rest| rest.trim_start_matches([' ', '\t', '\n', '\r']));
-    inside.is_some_and(|rest| !rest.starts_with(']'))
-}
-
-/// The part of `body` that `text`, a slice of it, stands at.
-fn within(body: &[u8], text: &str) -> Range<usize> {
-    let start = (text.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    start..start + text.len()
-}
-
-/// Where the name of a field stands, with its quotes: between the field before
-/// it and its own value there is nothing else but punctuation.
-fn between(body: &[u8], before: usize, value: usize) -> Range<usize> {
-    let space = body.get(before..value).unwrap_or_default();
-    let start = memchr::memchr(b'"', space).unwrap_or(0);
-    let end = memchr::memrchr(b'"', space).map_or(start, |quote| quote + 1);
-    before + start..before + end
-}
-
-fn shorten(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(60).collect()
-}
-
-/// A field's name, a part of the body unless it has escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl<'de> Visitor<'de> for Text {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// Whether routor acts on a field: then its being there twice is a mistake,
-/// since the provider might take the other one.
-fn is_read(name: &str) -> bool {
-    matches!(name, "model" | "messages" | "stream") || name.starts_with("routor_")
-}
-
-/// The fields of a JSON object in order, none twice that matters.
-struct Members<'a>(SmallVec<[(Name<'a>, &'a RawValue); 12]>);
-
-impl<'a> Members<'a> {
-    /// More fields than this are not a chat request.
-    const MOST: usize = 256;
-
-    fn read(body: &'a [u8]) -> Result<Self, Fault> {
-        // Looked at once for being text, and not again for each part of it.
-        let read = match std::str::from_utf8(body) {
-            Ok(text) => serde_json::from_str::<Self>(text),
-            Err(_) => serde_json::from_slice::<Self>(body),
-        };
-        read.map_err(|problem| {
-            let text = problem.to_string();
-            let message = match text.strip_prefix("routor: ") {
-                Some(own) => own.split(" at line ").next().unwrap_or(own).to_owned(),
-                None => format!("the request body is not a JSON object: {text}"),
-            };
-            Fault { message, param: None }
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with \"messages\"")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members: SmallVec<[(Name<'de>, &'de RawValue); 12]> = SmallVec::new();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
-                    if is_read(&name.0) && members.iter().any(|(other, _)| other.0 == name.0) {
-                        return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name.0))));
-                    }
-                    if members.len() == Members::MOST {
-                        return Err(A::Error::custom("routor: the request has more than 256 fields"));
-                    }
-                    members.push((name, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Fields)
-    }
+fn filled_list(text: &[u8]) -> bool {
+    text.strip_prefix(b"[").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 mod answer;
 mod ask;
 mod conversation;
+mod members;
+mod plain;
+mod skim;
 mod splice;
 
 pub use answer::{Answer, Chunk, Notes, Usage, read_answer, read_chunk};

@@ -1,0 +1,213 @@
+//! The top-level fields of a request: what they are called and where they stand.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::ask::Fault;
+use super::skim::Skim;
+
+/// One top-level field: where it stands in the body.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// The name, where it is not what stands in the body.
+    decoded: Option<Box<str>>,
+    /// The bytes of the name with its quotes.
+    pub key: Range<usize>,
+    /// The bytes of the value.
+    pub value: Range<usize>,
+}
+
+impl Member {
+    /// The name, escapes resolved; `body` is that of its request.
+    pub fn name<'a>(&'a self, body: &'a [u8]) -> &'a str {
+        let plain = || std::str::from_utf8(body.get(self.key.start + 1..self.key.end.checked_sub(1)?)?).ok();
+        self.decoded.as_deref().or_else(plain).unwrap_or_default()
+    }
+}
+
+/// The fields of a request in order.
+pub(super) type Members = SmallVec<[Member; 12]>;
+
+/// More fields than this are not a chat request.
+const MOST: usize = 256;
+
+/// The fields of a JSON object, none twice that matters. The error is the caller's mistake.
+pub(super) fn members(body: &[u8]) -> Result<Members, Fault> {
+    match skim(body) {
+        Some(members) => Ok(members),
+        None => read(body),
+    }
+}
+
+/// The fields of an object in a plain form in which nothing is wrong.
+fn skim(body: &[u8]) -> Option<Members> {
+    let mut members = Members::new();
+    Skim::whole(body, |skim| {
+        skim.object(|skim, name| {
+            let key = name.start.checked_sub(1)?..name.end + 1;
+            let member = Member { decoded: None, key, value: skim.value()? };
+            let name = member.name(body);
+            let is_fault = members.len() == MOST || is_read(name) && members.iter().any(|other| other.name(body) == name);
+            members.push(member);
+            (!is_fault).then_some(())
+        })
+    })?;
+    Some(members)
+}
+
+/// The fields of any object, or what is wrong with it.
+fn read(body: &[u8]) -> Result<Members, Fault> {
+    let fields = serde_json::from_slice::<Careful<'_>>(body).map_err(|problem| {
+        let text = problem.to_string();
+        let message = match text.strip_prefix("routor: ") {
+            Some(own) => own.split(" at line ").next().unwrap_or(own).to_owned(),
+            None => format!("the request body is not a JSON object: {text}"),
+        };
+        Fault { message, param: None }
+    })?;
+    let mut members = Members::new();
+    let mut behind = 0;
+    for (name, value) in fields.0 {
+        let value = within(body, value.get());
+        let key = between(body, behind, value.start);
+        behind = value.end;
+        let decoded = match name.0 {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(name) => Some(name.into()),
+        };
+        members.push(Member { decoded, key, value });
+    }
+    Ok(members)
+}
+
+/// The part of `body` that `text`, a slice of it, stands at.
+fn within(body: &[u8], text: &str) -> Range<usize> {
+    let start = (text.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    start..start + text.len()
+}
+
+/// Where the name of a field stands, with its quotes: between the field before
+/// it and its own value there is nothing else but punctuation.
+fn between(body: &[u8], before: usize, value: usize) -> Range<usize> {
+    let space = body.get(before..value).unwrap_or_default();
+    let start = memchr::memchr(b'"', space).unwrap_or(0);
+    let end = memchr::memrchr(b'"', space).map_or(start, |quote| quote + 1);
+    before + start..before + end
+}
+
+fn shorten(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// A field's name, a part of the body unless it has escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Whether routor acts on a field: then its being there twice is a mistake,
+/// since the provider might take the other one.
+fn is_read(name: &str) -> bool {
+    matches!(name, "model" | "messages" | "stream") || name.starts_with("routor_")
+}
+
+/// The fields as the library reads them.
+struct Careful<'a>(SmallVec<[(Name<'a>, &'a RawValue); 12]>);
+
+impl<'de> Deserialize<'de> for Careful<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Careful<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with \"messages\"")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members: SmallVec<[(Name<'de>, &'de RawValue); 12]> = SmallVec::new();
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    if is_read(&name.0) && members.iter().any(|(other, _)| other.0 == name.0) {
+                        return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name.0))));
+                    }
+                    if members.len() == MOST {
+                        return Err(A::Error::custom("routor: the request has more than 256 fields"));
+                    }
+                    members.push((name, map.next_value()?));
+                }
+                Ok(Careful(members))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Members, members, read, skim};
+
+    fn places(body: &[u8], members: Members) -> Vec<(String, std::ops::Range<usize>, std::ops::Range<usize>)> {
+        members.into_iter().map(|member| (member.name(body).to_owned(), member.key, member.value)).collect()
+    }
+
+    #[test]
+    fn a_plain_request_is_skimmed_and_any_other_is_read_with_care() {
+        for (body, skimmed) in [
+            (&br#" {"model" : "auto","messages":[{"role":"user","content":"a \"b\" \u00e4"}], "x":{} } "#[..], true),
+            ("{\"messages\":[\"ünïcödé in a string that is longer than one block of bytes\"]}".as_bytes(), true),
+            (br#"{"mod\u0065l":"auto","messages":[1]}"#, false),
+            (br#"{"x":1,"x":2}"#, true),
+        ] {
+            assert_eq!(skim(body).is_some(), skimmed, "{}", String::from_utf8_lossy(body));
+            assert_eq!(places(body, members(body).unwrap()), places(body, read(body).unwrap()));
+        }
+        for body in [&br#"{"model":1,"model":2}"#[..], br#"{"routor_x":1,"routor_x":2}"#, b"[]", b"{\"a\":\"\xff\"}"] {
+            assert!(skim(body).is_none() && members(body).is_err(), "{}", String::from_utf8_lossy(body));
+        }
+        let many = |count: usize| format!("{{{}}}", (0..count).map(|at| format!("\"f{at}\":{at}")).collect::<Vec<_>>().join(","));
+        assert!(skim(many(256).as_bytes()).is_some() && members(many(257).as_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn skimming_says_what_reading_says(body in "[{]( ?\"(model|stream|messages|x|x)\" ?: ?(1|\"a\"|\\[1, ?2\\]|[{]\"y\": ?null[}]),){0,4}\"z\":0[}] ?") {
+            let body = body.as_bytes();
+            if let Some(skimmed) = skim(body) {
+                prop_assert_eq!(places(body, skimmed), places(body, read(body).unwrap()));
+            } else {
+                prop_assert!(read(body).is_err());
+            }
+        }
+    }
+}
