@@ -47,12 +47,12 @@ fn check_host<'a>(visit: Visit<'a>, server: &Server) -> Result<&'a str, ApiError
     };
     let name = host_name(text);
     let known = name.is_some_and(|name| {
-        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let address = || name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
         let listens = |address: IpAddr| {
             address == visit.local || server.listen.required.iter().any(|listen| listen.ip() == address && !address.is_unspecified())
         };
         ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| own.eq_ignore_ascii_case(name))
-            || address.is_some_and(listens)
+            || address().is_some_and(listens)
             || server.allow_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
     });
     if known {
@@ -150,9 +150,9 @@ pub(super) fn hops(headers: &HeaderMap, own: &HeaderValue) -> Result<HeaderValue
 /// A body must be plain JSON: what a web form can send without asking is not.
 pub(super) fn check_content(headers: &HeaderMap) -> Result<(), ApiError> {
     let unsupported = |message: &str| Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !kind.eq_ignore_ascii_case(b"application/json") {
         return unsupported("the body must be sent as JSON; with curl add: -H 'Content-Type: application/json'");
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {

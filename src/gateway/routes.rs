@@ -212,9 +212,10 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// 96 random bits; the formatting machinery would take most of the time for it.
 fn new_id() -> String {
-    let mut id = String::with_capacity(28);
-    id.push_str("req_");
     let bits = fastrand::u128(..);
-    id.extend((0..24).filter_map(|at| char::from_digit(((bits >> (4 * at)) & 15) as u32, 16)));
-    id
+    let digits: [u8; 24] = std::array::from_fn(|at| match (bits >> (4 * at)) as u8 & 15 {
+        digit @ 0..10 => b'0' + digit,
+        digit => b'a' + digit - 10,
+    });
+    ["req_", std::str::from_utf8(&digits).unwrap_or_default()].concat()
 }

@@ -121,10 +121,13 @@ impl Failure {
     fn unsent(self) -> Self {
         Self { sent: false, ..self }
     }
+}
 
-    fn with_status(self, status: StatusCode) -> Self {
-        Self { status: Some(status.as_u16()), ..self }
-    }
+/// What came within the time of an attempt.
+enum Came {
+    Answer(Sent),
+    /// An answer with another status than a good one, its body still to be read.
+    Refusal(Reply),
 }
 
 /// Makes the attempt. Dropping the future cancels it: the connection is
@@ -133,29 +136,32 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
     let Some(line) = upstream.line(task.place, task.connect) else {
         return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used").unsent());
     };
-    let timed_out = |what: &str| Failure::new(Class::Timeout, format!("{what} did not come in time"));
-    let Reply { status, headers, body } = match timeout_at(task.deadline, exchange(line, &task)).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(failure)) => return Sent::Failed(failure),
-        Err(_) => return Sent::Failed(timed_out("an answer")),
-    };
-    if !status.is_success() {
-        let failure = Box::pin(failed(status, headers, body, task.deadline)).await;
-        return Sent::Failed(if line.forwarded { by_proxy(failure) } else { failure });
-    }
-    let events = has_type(&headers, "text/event-stream");
-    let sent = timeout_at(task.deadline, async {
+    let (mut awaited, mut told) = ("an answer", None);
+    let coming = async {
+        let Reply { status, headers, body } = exchange(line, &task).await?;
+        if !status.is_success() {
+            return Ok(Came::Refusal(Reply { status, headers, body }));
+        }
+        let events = has_type(&headers, "text/event-stream");
+        (awaited, told) = (if events { "the first content" } else { "the whole answer" }, Some(status));
         match (events, task.ask.stream) {
             (true, true) => Box::pin(first_content(status, headers, body)).await,
             (true, false) => Err(Failure::new(Class::Garbled, "a stream although none was asked for")),
             (false, _) => whole(status, headers, body).await,
         }
-    });
-    match sent.await {
-        Ok(Ok(sent)) => sent,
-        Ok(Err(failure)) => Sent::Failed(failure.with_status(status)),
-        Err(_) => Sent::Failed(timed_out(if events { "the first content" } else { "the whole answer" }).with_status(status)),
-    }
+        .map(Came::Answer)
+    };
+    let mut failure = match timeout_at(task.deadline, coming).await {
+        Ok(Ok(Came::Answer(sent))) => return sent,
+        Ok(Ok(Came::Refusal(reply))) => {
+            let failure = Box::pin(failed(reply, task.deadline)).await;
+            return Sent::Failed(if line.forwarded { by_proxy(failure) } else { failure });
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::new(Class::Timeout, format!("{awaited} did not come in time")),
+    };
+    failure.status = told.map(|status| status.as_u16()).or(failure.status);
+    Sent::Failed(failure)
 }
 
 /// Sends the request and waits for the head of the answer. A connection of
@@ -240,7 +246,8 @@ fn within<'e>(cause: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::err
 
 /// Reads a failed answer to its end, so that its connection can be used
 /// again, and classifies it.
-async fn failed(status: StatusCode, mut headers: HeaderMap, body: Received, deadline: Instant) -> Failure {
+async fn failed(reply: Reply, deadline: Instant) -> Failure {
+    let Reply { status, mut headers, body } = reply;
     let patience = deadline.min(Instant::now() + FAILED_PATIENCE);
     let mut collected = Collected::default();
     let _ = timeout_at(patience, collect(body, FAILED, &mut collected)).await;

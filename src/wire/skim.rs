@@ -12,8 +12,8 @@ use std::ops::Range;
 
 /// The most levels inside a value: one bit for each says whether it is an object.
 const LEVELS: u32 = 64;
-/// So many bytes of a string are looked at one by one before blocks are.
-const SHORT: usize = 16;
+/// So many times eight bytes of a string are looked at before blocks are.
+const SHORT: usize = 3;
 /// Bytes looked at together.
 const BLOCK: usize = 32;
 
@@ -90,10 +90,11 @@ impl<'a> Skim<'a> {
     pub fn plain_string(&mut self) -> Option<Range<usize>> {
         self.take(b'"')?;
         let start = self.at;
-        self.plain_bytes()?;
-        let end = self.at;
-        self.take(b'"')?;
-        Some(start..end)
+        if self.plain_bytes()? != b'"' {
+            return None;
+        }
+        self.at += 1;
+        Some(start..self.at - 1)
     }
 
     /// Reads any value and gives its place.
@@ -192,17 +193,11 @@ impl<'a> Skim<'a> {
     /// Reads a string, escapes and all.
     fn string(&mut self) -> Option<()> {
         self.take(b'"')?;
-        loop {
-            self.plain_bytes()?;
-            match self.text.get(self.at)? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                b'\\' => self.escape()?,
-                _ => return None,
-            }
+        while self.plain_bytes()? == b'\\' {
+            self.escape()?;
         }
+        self.at += 1;
+        Some(())
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -215,36 +210,71 @@ impl<'a> Skim<'a> {
         Some(())
     }
 
-    /// Goes to the next byte that ends a string or begins an escape, or may not
-    /// stand in one. Letters beyond ASCII, wherever they are, must be UTF-8.
-    fn plain_bytes(&mut self) -> Option<()> {
-        let from = self.at;
-        let rest = self.text.get(from..)?;
-        // As a signed number, a byte beyond ASCII is below the space, too.
-        let ascii = run(rest, |byte| (byte as i8) < 0x20 || byte == b'"' || byte == b'\\');
+    /// Goes to the next byte that ends a string or begins an escape, and says
+    /// which it is. Letters beyond ASCII must be UTF-8.
+    fn plain_bytes(&mut self) -> Option<u8> {
+        let rest = self.text.get(self.at..)?;
+        let ascii = run::<true>(rest);
         self.at += ascii;
-        if self.text.get(self.at)?.is_ascii() {
-            return Some(());
+        match *rest.get(ascii)? {
+            stop @ (b'"' | b'\\') => Some(stop),
+            0x80.. => self.letters(),
+            _ => None,
         }
-        let rest = rest.get(ascii..)?;
-        let letters = run(rest, |byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    }
+
+    /// The same from a letter beyond ASCII on.
+    fn letters(&mut self) -> Option<u8> {
+        let rest = self.text.get(self.at..)?;
+        let letters = run::<false>(rest);
         std::str::from_utf8(rest.get(..letters)?).ok()?;
         self.at += letters;
-        Some(())
+        rest.get(letters).copied().filter(|stop| matches!(stop, b'"' | b'\\'))
     }
 }
 
-/// How many bytes come before the first one that `stops`.
-fn run(bytes: &[u8], stops: impl Fn(u8) -> bool) -> usize {
-    let short = bytes.len().min(SHORT);
-    if let Some(at) = bytes.iter().take(short).position(|byte| stops(*byte)) {
-        return at;
+/// How many bytes come before a quote, a backslash, a control character or,
+/// with `ASCII`, a byte beyond that.
+fn run<const ASCII: bool>(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    for eight in bytes.as_chunks().0.iter().take(SHORT) {
+        match first_stop::<ASCII>(*eight) {
+            8 => at += 8,
+            stop => return at + stop,
+        }
     }
-    let rest = bytes.get(short..).unwrap_or_default();
-    let has_none = |block: &&[u8]| !block.iter().fold(false, |seen, byte| seen | stops(*byte));
-    let blocks = rest.chunks_exact(BLOCK).take_while(has_none).count() * BLOCK;
-    let last = rest.get(blocks..).unwrap_or_default();
-    short + blocks + last.iter().position(|byte| stops(*byte)).unwrap_or(last.len())
+    let rest = bytes.get(at..).unwrap_or_default();
+    at += BLOCK * rest.as_chunks::<BLOCK>().0.iter().take_while(|block| !has_stop::<ASCII>(block)).count();
+    let (eights, last) = bytes.get(at..).unwrap_or_default().as_chunks();
+    for eight in eights {
+        match first_stop::<ASCII>(*eight) {
+            8 => at += 8,
+            stop => return at + stop,
+        }
+    }
+    at + last.iter().position(|byte| stops::<ASCII>(*byte)).unwrap_or(last.len())
+}
+
+/// Without a branch, so that the compiler takes many bytes at once.
+fn stops<const ASCII: bool>(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\') | (ASCII & !byte.is_ascii())
+}
+
+fn has_stop<const ASCII: bool>(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |seen, byte| seen | u8::from(stops::<ASCII>(*byte))) != 0
+}
+
+/// Where in eight bytes the first one that stops is, or 8. Arithmetic on all
+/// at once, exact up to that first one ("Bit Twiddling Hacks", haszero and hasless).
+fn first_stop<const ASCII: bool>(eight: [u8; 8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = ONES << 7;
+    let bytes = u64::from_le_bytes(eight);
+    let is = |byte: u8| (bytes ^ (ONES * u64::from(byte))).wrapping_sub(ONES) & !(bytes ^ (ONES * u64::from(byte)));
+    let control = bytes.wrapping_sub(ONES * u64::from(b' ')) & !bytes;
+    let beyond = if ASCII { bytes } else { 0 };
+    let stops = (is(b'"') | is(b'\\') | control | beyond) & HIGH;
+    stops.trailing_zeros() as usize / 8
 }
 
 #[cfg(test)]
