@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::class::Class;
 use super::error_body::ErrorText;
@@ -226,8 +226,9 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         places.fold(Said::default(), with)
     };
     let lines = TABLE.iter().map(needs).collect();
-    // Building fails only for patterns by the million.
-    let search = AhoCorasick::new(&words).unwrap_or_else(|_| unreachable!("the table's words are few"));
+    // The largest of its forms and the fastest; there are few words. Building fails only for patterns by the million.
+    let search =
+        AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&words).unwrap_or_else(|_| unreachable!("the table's words are few"));
     Words { search, lines }
 });
 

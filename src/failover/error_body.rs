@@ -1,7 +1,11 @@
 //! The words of an error body, whatever its shape: nested, flat, an array,
 //! plain text. Codes and prose are kept apart, both in lower case.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// What an error body says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,9 +38,11 @@ impl ErrorText {
             text.empty = true;
             return text;
         }
-        match serde_json::from_slice::<Value>(trimmed) {
-            Ok(value) => text.walk("", &value, 0),
-            Err(_) => text.plain(trimmed),
+        let mut json = serde_json::Deserializer::from_slice(trimmed);
+        let walk = Walk { text: &mut text, key: "", depth: 0 };
+        if walk.deserialize(&mut json).and_then(|()| json.end()).is_err() {
+            text = Self::default();
+            text.plain(trimmed);
         }
         text
     }
@@ -48,30 +54,19 @@ impl ErrorText {
         self.prose = words;
     }
 
-    fn walk(&mut self, key: &str, value: &Value, depth: usize) {
-        if depth > DEEPEST || self.codes.len() + self.prose.len() > ENOUGH {
-            return;
-        }
-        match value {
-            Value::Object(fields) => {
-                let own = fields.iter().filter(|(name, _)| !ECHOES.contains(&name.as_str()));
-                own.for_each(|(name, value)| self.walk(name, value, depth + 1));
-            }
-            Value::Array(items) => items.iter().for_each(|item| self.walk(key, item, depth + 1)),
-            Value::String(words) => self.words(key, words),
-            Value::Number(number) => self.number(key, number.as_u64()),
-            Value::Bool(_) | Value::Null => {}
-        }
+    fn is_full(&self) -> bool {
+        self.codes.len() + self.prose.len() > ENOUGH
     }
 
     fn words(&mut self, key: &str, words: &str) {
-        let words: String = match words.len() <= ENOUGH && words.is_ascii() {
-            true => words.to_ascii_lowercase(),
-            false => words.chars().take(ENOUGH).flat_map(char::to_lowercase).collect(),
-        };
         // A code has no spaces; what has is prose, wherever it stands.
         let into = if words.contains(' ') { &mut self.prose } else { &mut self.codes };
-        into.push_str(&words);
+        let start = into.len();
+        match words.len() <= ENOUGH && words.is_ascii() {
+            true => into.push_str(words),
+            false => into.extend(words.chars().take(ENOUGH).flat_map(char::to_lowercase)),
+        }
+        into.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
         into.push(' ');
         if matches!(key, "code" | "status") {
             self.number(key, words.parse().ok());
@@ -97,6 +92,78 @@ impl ErrorText {
     /// Whether one of the codes is exactly this.
     pub fn has_code(&self, code: &str) -> bool {
         self.codes.split(' ').any(|own| own == code)
+    }
+}
+
+/// Takes the words out of a value that stands under `key`, without making a tree of it.
+struct Walk<'t> {
+    text: &'t mut ErrorText,
+    key: &'t str,
+    depth: usize,
+}
+
+/// The name of a field, a part of the body unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.depth > DEEPEST || self.text.is_full() {
+            return IgnoredAny::deserialize(deserializer).map(|_| ());
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(key)) = map.next_key()? {
+            if ECHOES.contains(&key.as_ref()) {
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                map.next_value_seed(Walk { text: self.text, key: &key, depth: self.depth + 1 })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Walk { text: self.text, key: self.key, depth: self.depth + 1 })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, words: &str) -> Result<(), E> {
+        self.text.words(self.key, words);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.text.number(self.key, Some(number));
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 

@@ -41,7 +41,6 @@ impl Hint {
 /// body's `RetryInfo`, its prose, the reset headers, in this order. `now` is
 /// the wall clock, for forms that name a time of day.
 pub fn retry_hint(headers: &HeaderMap, body: &ErrorText, now: SystemTime) -> Option<Hint> {
-    let day_quota = body.says(&["perday"]) || body.says(&["per day"]) || body.says(&["daily"]);
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let millis = || MILLIS.iter().find_map(|name| seconds(text(name)?).map(|ms| ms / 1000.0));
     let after = || text(&RETRY_AFTER).and_then(|value| seconds(value).or_else(|| until_date(value, now)));
@@ -52,6 +51,7 @@ pub fn retry_hint(headers: &HeaderMap, body: &ErrorText, now: SystemTime) -> Opt
         RESETS.iter().filter_map(text).chain(anthropic).filter_map(|value| reset_value(value, now)).reduce(f64::max)
     };
     let found = millis().or_else(after).or_else(|| retry_info(body)).or_else(|| prose(&body.prose)).or_else(reset)?;
+    let day_quota = ["perday", "per day", "daily"].iter().any(|words| body.says(&[words]));
     Some(Hint { wait: bounded(found)?, day_quota })
 }
 
