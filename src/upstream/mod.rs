@@ -19,6 +19,7 @@ pub use attempt::{Failure, Refused, Sent, Task, Whole, send};
 pub use client::Upstream;
 pub use connect::proxy_for;
 pub use head::{Caller, HOPS};
+pub use http1::{Broken, Decoder, Found, Framing, Head, read_head};
 pub use stream::{LARGEST_EVENT, Live, Look, Next};
 pub use tls::{install_crypto, unused as no_tls};
 pub use validate::{Checked, Standing, Validator};

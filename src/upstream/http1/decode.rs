@@ -82,9 +82,9 @@ impl Decoder {
                 Self::Trailers => {
                     let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS];
                     match httparse::parse_headers(input, &mut fields)? {
-                        httparse::Status::Complete((len, _)) => input.advance(len),
-                        httparse::Status::Partial if input.len() > TRAILERS => return Err(Broken::Chunk),
-                        httparse::Status::Partial => return Ok(Found::More),
+                        httparse::Status::Complete((len, _)) if len <= TRAILERS => input.advance(len),
+                        httparse::Status::Partial if input.len() <= TRAILERS => return Ok(Found::More),
+                        _ => return Err(Broken::Chunk),
                     }
                     *self = Self::Done;
                 }
@@ -112,12 +112,12 @@ fn size(input: &mut Bytes) -> Result<Option<u64>, Broken> {
         return Err(Broken::Chunk);
     }
     match httparse::parse_chunk_size(input).map_err(|_| Broken::Chunk)? {
-        httparse::Status::Complete((len, length)) => {
+        httparse::Status::Complete((len, length)) if len <= LINE => {
             input.advance(len);
             Ok(Some(length))
         }
-        httparse::Status::Partial if input.len() > LINE => Err(Broken::Chunk),
-        httparse::Status::Partial => Ok(None),
+        httparse::Status::Partial if input.len() <= LINE => Ok(None),
+        _ => Err(Broken::Chunk),
     }
 }
 

@@ -20,9 +20,8 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::{Stream, Uses};
-use decode::{Decoder, Found};
-pub use head::Head;
-use head::read_head;
+pub use decode::{Decoder, Found};
+pub use head::{Framing, Head, read_head};
 
 /// The largest head of an answer.
 const LARGEST_HEAD: usize = 32 * 1024;
