@@ -16,13 +16,15 @@ pub struct ErrorText {
     pub prose: String,
     /// A status inside the body (`"code": 502`).
     pub status: Option<u16>,
+    /// It was called a code, which is nearer to the cause than a status.
+    by_code: bool,
     /// The body is an HTML page.
     pub html: bool,
     /// The body has nothing in it.
     pub empty: bool,
 }
 
-/// More words than this are not needed to know an error.
+/// More codes, or more prose, than this is not needed to know an error.
 const ENOUGH: usize = 16 * 1024;
 /// Where servers repeat what they were sent: the caller's words, not theirs.
 const ECHOES: [&str; 7] = ["input", "body", "request", "messages", "content", "prompt", "ctx"];
@@ -54,20 +56,19 @@ impl ErrorText {
         self.prose = words;
     }
 
-    fn is_full(&self) -> bool {
-        self.codes.len() + self.prose.len() > ENOUGH
-    }
-
     fn words(&mut self, key: &str, words: &str) {
         // A code has no spaces; what has is prose, wherever it stands.
         let into = if words.contains(' ') { &mut self.prose } else { &mut self.codes };
         let start = into.len();
-        match words.len() <= ENOUGH && words.is_ascii() {
-            true => into.push_str(words),
-            false => into.extend(words.chars().take(ENOUGH).flat_map(char::to_lowercase)),
+        let room = ENOUGH.saturating_sub(start);
+        if room > 0 {
+            match words.get(..room.min(words.len())).filter(|words| words.is_ascii()) {
+                Some(head) => into.push_str(head),
+                None => into.extend(words.chars().take(room).flat_map(char::to_lowercase)),
+            }
+            into.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
+            into.push(' ');
         }
-        into.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
-        into.push(' ');
         if matches!(key, "code" | "status") {
             self.number(key, words.parse().ok());
         }
@@ -75,11 +76,12 @@ impl ErrorText {
 
     fn number(&mut self, key: &str, number: Option<u64>) {
         let Some(number) = number else { return };
-        if matches!(key, "code" | "status" | "status_code" | "error_code") {
+        if matches!(key, "code" | "status" | "status_code" | "error_code") && self.codes.len() < ENOUGH {
             self.codes.push_str(&number.to_string());
             self.codes.push(' ');
-            if (400..600).contains(&number) && self.status.is_none() {
-                self.status = u16::try_from(number).ok();
+            let by_code = matches!(key, "code" | "error_code");
+            if (400..600).contains(&number) && (self.status.is_none() || by_code && !self.by_code) {
+                (self.status, self.by_code) = (u16::try_from(number).ok(), by_code);
             }
         }
     }
@@ -110,7 +112,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.depth > DEEPEST || self.text.is_full() {
+        if self.depth > DEEPEST {
             return IgnoredAny::deserialize(deserializer).map(|_| ());
         }
         deserializer.deserialize_any(self)
@@ -193,11 +195,30 @@ mod tests {
     }
 
     #[test]
+    fn a_code_behind_a_long_message_counts() {
+        let long = format!(r#"{{"error":{{"message":"too Long {}","code":"C_1","status":503}}}}"#, "é".repeat(ENOUGH));
+        let text = ErrorText::read(long.as_bytes());
+        assert!(text.has_code("c_1") && text.says(&["too long"]) && text.status == Some(503));
+        assert!(text.prose.len() <= 2 * ENOUGH);
+        let many = format!(r#"[{}1]"#, r#""some words","a_code",{"code":7},"#.repeat(ENOUGH));
+        let text = ErrorText::read(many.as_bytes());
+        assert!(text.prose.len() < ENOUGH + 16 && text.codes.len() < ENOUGH + 32, "{} {}", text.prose.len(), text.codes.len());
+    }
+
+    #[test]
     fn knows_pages_texts_and_nothing() {
         assert!(ErrorText::read(b" <HTML><head>").html);
         assert!(ErrorText::read(b"\n").empty);
         assert_eq!(ErrorText::read(br#"{"error":{"code":502}}"#).status, Some(502));
         assert_eq!(ErrorText::read(br#"{"error":{"code":"429"}}"#).status, Some(429));
+        for body in [
+            r#"{"status":500,"error":{"code":429}}"#,
+            r#"{"error":{"code":"429","status":503}}"#,
+            r#"{"code":429,"error":{"code":503}}"#,
+            r#"{"error":{"status":429}}"#,
+        ] {
+            assert_eq!(ErrorText::read(body.as_bytes()).status, Some(429), "{body}");
+        }
         assert!(ErrorText::read(b"Upstream Busy").says(&["upstream busy"]));
     }
 

@@ -187,7 +187,11 @@ fn died_idle(problem: &Problem) -> bool {
         let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| {
             matches!(
                 problem.kind(),
-                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionAborted
+                std::io::ErrorKind::ConnectionReset
+                    | std::io::ErrorKind::BrokenPipe
+                    | std::io::ErrorKind::ConnectionAborted
+                    // TLS that ends without a word.
+                    | std::io::ErrorKind::UnexpectedEof
             )
         });
         closed || reset
@@ -207,17 +211,18 @@ fn was_refused_unread(problem: &Problem) -> bool {
 /// A failure of the connection, in words that hold nothing of the request.
 fn broken(problem: &Problem) -> Failure {
     let mut words = Vec::new();
+    let mut unsent = matches!(problem, Problem::Connect(_));
     for cause in problem.causes() {
-        if cause.is::<ConnectTimeout>()
-            || cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut)
-        {
+        let timed_out = cause.downcast_ref::<std::io::Error>().is_some_and(|problem| problem.kind() == std::io::ErrorKind::TimedOut);
+        if cause.is::<ConnectTimeout>() || unsent && timed_out {
             return Failure::new(Class::Timeout, "no connection in time").unsent();
         }
+        unsent |= matches!(cause.downcast_ref(), Some(Broken::Unsent(_)));
         words.push(cause.to_string());
     }
     words.dedup();
     let failure = Failure { loud: is_untrusted(problem), ours: is_exhausted(problem), ..Failure::new(Class::Network, words.join(": ")) };
-    if matches!(problem, Problem::Connect(_)) { failure.unsent() } else { failure }
+    if unsent { failure.unsent() } else { failure }
 }
 
 /// Whether this machine has no more open files to give.

@@ -35,11 +35,16 @@ pub(super) struct Uses(Arc<Use>);
 #[derive(Debug, Default)]
 struct Use {
     answers: AtomicU32,
-    /// Something came back since something was last written.
+    /// Something came back since something was last asked.
     heard: AtomicBool,
 }
 
 impl Uses {
+    /// Something is about to be asked.
+    pub fn begin(&self) {
+        self.0.heard.store(false, Ordering::Relaxed);
+    }
+
     /// It has brought an answer.
     pub fn add(&self) {
         self.0.answers.fetch_add(1, Ordering::Relaxed);
@@ -166,13 +171,6 @@ impl Stream {
     pub fn connected(&self) -> Connected {
         self.io.inner().connected().proxy(self.forwarded)
     }
-
-    fn sent(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(sent, Poll::Ready(Ok(_))) {
-            self.uses.0.heard.store(false, Ordering::Relaxed);
-        }
-        sent
-    }
 }
 
 impl AsyncRead for Stream {
@@ -188,13 +186,11 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.sent(sent)
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.sent(sent)
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

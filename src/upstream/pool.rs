@@ -123,13 +123,9 @@ impl Pool {
                     Ok(reply) => return Ok(reply),
                     Err((problem, uses)) => (matches!(problem, http1::Broken::Unsent(_)), Problem::Exchange(problem.into(), uses)),
                 },
-                Opened::Many(mut shared) => match Box::pin(shared.sender.try_send_request(request.request())).await {
-                    Ok(response) => {
-                        shared.uses.add();
-                        let (head, body) = response.into_parts();
-                        return Ok(Reply { status: head.status, headers: head.headers, body: Received::many(body) });
-                    }
-                    Err(problem) => (problem.message().is_some(), Problem::Exchange(problem.into_error().into(), shared.uses)),
+                Opened::Many(shared) => match Box::pin(shared.send(request)).await {
+                    Ok(reply) => return Ok(reply),
+                    Err((unsent, problem, uses)) => (unsent, Problem::Exchange(problem.into(), uses)),
                 },
             };
             if !was_kept || !unsent {
@@ -238,6 +234,19 @@ impl Link {
 }
 
 impl Shared {
+    /// Why it failed comes with whether nothing was sent.
+    async fn send(mut self, request: &Outgoing<'_>) -> Result<Reply, (bool, hyper::Error, Uses)> {
+        self.uses.begin();
+        match self.sender.try_send_request(request.request()).await {
+            Ok(response) => {
+                self.uses.add();
+                let (head, body) = response.into_parts();
+                Ok(Reply { status: head.status, headers: head.headers, body: Received::many(body) })
+            }
+            Err(problem) => Err((problem.message().is_some(), problem.into_error(), self.uses)),
+        }
+    }
+
     fn is_good(&self) -> bool {
         self.sender.is_ready() && !self.sender.is_closed() && self.used.elapsed() < IDLE
     }

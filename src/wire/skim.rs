@@ -80,10 +80,11 @@ impl<'a> Skim<'a> {
         self.word(b"null")
     }
 
-    /// Reads a whole number.
+    /// Reads a whole number. (`-0` is none: to the library it is a fraction.)
     pub fn integer(&mut self) -> Option<i64> {
         let place = self.number()?;
-        std::str::from_utf8(self.text.get(place)?).ok()?.parse().ok()
+        let digits = self.text.get(place).filter(|digits| *digits != b"-0")?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
     }
 
     /// Reads a string without escapes and gives the place of what is between its quotes.

@@ -5,8 +5,9 @@ use bytes::{Buf, Bytes};
 use super::Broken;
 use super::head::Framing;
 
-/// The longest line with a chunk's length, with what else may stand in it.
-const LINE: usize = 4 * 1024;
+/// The longest line with a chunk's length, with what else may stand in it. A part of the
+/// body that is held keeps the lines before it in memory, too.
+const LINE: usize = 256;
 /// The most that may stand behind the last chunk.
 const TRAILERS: usize = 16 * 1024;
 /// The most fields there.
@@ -112,7 +113,8 @@ fn size(input: &mut Bytes) -> Result<Option<u64>, Broken> {
         return Err(Broken::Chunk);
     }
     match httparse::parse_chunk_size(input).map_err(|_| Broken::Chunk)? {
-        httparse::Status::Complete((len, length)) if len <= LINE => {
+        // A bare line feed is the end of the line for some, and a part of it for others.
+        httparse::Status::Complete((len, length)) if len <= LINE && memchr::memchr(b'\n', input) == Some(len - 1) => {
             input.advance(len);
             Ok(Some(length))
         }
@@ -188,6 +190,7 @@ mod tests {
             "3\r\nabcd\r\n",
             "3\r\nabc\rx",
             "3 4\r\nabc\r\n",
+            "3;\nx\r\nabc\r\n",
             "11112222333344445\r\n",
             "0\r\nno field\r\n\r\n",
         ] {

@@ -57,7 +57,7 @@ pub fn read_head(bytes: &Bytes) -> Result<Option<Head>, Broken> {
     let framing = framing(status, is_newest, &headers)?;
     // Whoever takes the length for the end of a body in chunks takes its rest for the next answer.
     let two_lengths = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    let stays = if is_newest { !has_option(&headers, "close") } else { has_option(&headers, "keep-alive") };
+    let stays = !has_option(&headers, "close") && (is_newest || has_option(&headers, "keep-alive"));
     let keeps = stays && !two_lengths && framing != Framing::UntilClose && status != StatusCode::SWITCHING_PROTOCOLS;
     Ok(Some(Head { status, headers, framing, keeps, len }))
 }
@@ -126,6 +126,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: x, Close\r\n\r\n", (200, Length(1), false)),
             ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", (200, Length(1), false)),
             ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", (200, Length(1), true)),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: close, keep-alive\r\n\r\n", (200, Length(1), false)),
             ("HTTP/1.0 200 OK\r\n\r\n", (200, UntilClose, false)),
         ] {
             assert_eq!(head(text), Some(expected), "{text:?}");

@@ -9,7 +9,7 @@ mod decode;
 mod head;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -95,6 +95,7 @@ impl Connection {
     /// # Errors
     /// The connection broke, or what came is no answer; it is of no more use.
     pub async fn exchange(&mut self, request: impl Iterator<Item = Bytes>) -> Result<Head, Broken> {
+        self.uses.begin();
         self.sending.extend(request.filter(|part| !part.is_empty()));
         let whole: usize = self.sending.iter().map(Bytes::len).sum();
         let head = poll_fn(|cx| self.poll_head(cx, whole)).await?;
@@ -143,29 +144,33 @@ impl Connection {
     /// has brought nothing that nobody asked for.
     pub fn is_open(&mut self) -> bool {
         let mut byte = [0];
-        let mut cx = Context::from_waker(Waker::noop());
-        self.keeps && Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+        let look = poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        // A task that has done its share would be told "pending" without a look.
+        let look = std::pin::pin!(tokio::task::unconstrained(look));
+        self.keeps && look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, whole: usize) -> Poll<Result<Head, Broken>> {
         let sent = self.poll_send(cx);
+        let unsent = self.sending.iter().map(Bytes::len).sum::<usize>() == whole;
         loop {
-            match (self.poll_fill(cx), &sent) {
-                (Poll::Ready(Ok(0) | Err(_)) | Poll::Pending, Poll::Ready(Err(_))) => break,
-                (Poll::Ready(Ok(0)), _) => return Poll::Ready(Err(Broken::Ended)),
-                (Poll::Ready(Err(problem)), _) => return Poll::Ready(Err(Broken::Io(problem))),
-                (Poll::Ready(Ok(count)), _) => {
-                    if let Some(head) = self.take_head(count).transpose() {
-                        return Poll::Ready(head);
-                    }
-                }
-                (Poll::Pending, _) => return Poll::Pending,
-            }
+            let problem = match self.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => Broken::Ended,
+                Poll::Ready(Err(problem)) => Broken::Io(problem),
+                Poll::Ready(Ok(count)) => match self.take_head(count).transpose() {
+                    Some(head) => return Poll::Ready(head),
+                    None => continue,
+                },
+                // An answer that says why it could not be written may be on its way.
+                Poll::Pending if !unsent || !matches!(sent, Poll::Ready(Err(_))) => return Poll::Pending,
+                Poll::Pending => Broken::Ended,
+            };
+            return Poll::Ready(Err(match sent {
+                Poll::Ready(Err(problem)) if unsent => Broken::Unsent(problem),
+                Poll::Ready(Err(problem)) => Broken::Io(problem),
+                _ => problem,
+            }));
         }
-        // It could not be written, and no answer says why.
-        let Poll::Ready(Err(problem)) = sent else { return Poll::Pending };
-        let is_whole = self.sending.iter().map(Bytes::len).sum::<usize>() == whole;
-        Poll::Ready(Err(if is_whole { Broken::Unsent(problem) } else { Broken::Io(problem) }))
     }
 
     /// Takes the head from what has come, the last `count` bytes of it just now.
