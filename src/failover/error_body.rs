@@ -75,14 +75,14 @@ impl ErrorText {
     }
 
     fn number(&mut self, key: &str, number: Option<u64>) {
-        let Some(number) = number else { return };
-        if matches!(key, "code" | "status" | "status_code" | "error_code") && self.codes.len() < ENOUGH {
+        let Some(number) = number.filter(|_| matches!(key, "code" | "status" | "status_code" | "error_code")) else { return };
+        if self.codes.len() < ENOUGH {
             self.codes.push_str(&number.to_string());
             self.codes.push(' ');
-            let by_code = matches!(key, "code" | "error_code");
-            if (400..600).contains(&number) && (self.status.is_none() || by_code && !self.by_code) {
-                (self.status, self.by_code) = (u16::try_from(number).ok(), by_code);
-            }
+        }
+        let by_code = matches!(key, "code" | "error_code");
+        if (400..600).contains(&number) && (self.status.is_none() || by_code && !self.by_code) {
+            (self.status, self.by_code) = (u16::try_from(number).ok(), by_code);
         }
     }
 
