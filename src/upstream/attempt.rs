@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ use super::head::{Caller, Outgoing};
 use super::http1::Broken;
 use super::inflate::{inflate, is_coded};
 use super::pool::{Problem, Reply};
-use super::received::Received;
+use super::received::{Collected, End, Received, collect};
 use super::stream::{Live, Next};
 use crate::catalog::Facts;
 use crate::config::Provider;
@@ -307,56 +307,6 @@ fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
         detail: "an error inside a good answer".to_owned(),
         refused,
     }
-}
-
-/// How reading a body ended.
-enum End {
-    Whole,
-    /// There is more than was allowed; this is what is left.
-    More(Received),
-    Broken,
-}
-
-/// What has come of a body. What comes in one part is not copied.
-#[derive(Default)]
-struct Collected {
-    first: Bytes,
-    joined: BytesMut,
-}
-
-impl Collected {
-    /// Adds a part; `left` is what will come behind it, as far as is known.
-    fn push(&mut self, part: Bytes, left: usize) {
-        if self.first.is_empty() {
-            self.first = part;
-            return;
-        }
-        if self.joined.is_empty() {
-            self.joined.reserve(self.first.len() + part.len() + left);
-            self.joined.extend_from_slice(&self.first);
-        }
-        self.joined.extend_from_slice(&part);
-    }
-
-    fn len(&self) -> usize {
-        self.first.len().max(self.joined.len())
-    }
-
-    fn freeze(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
-    }
-}
-
-async fn collect(mut body: Received, most: usize, into: &mut Collected) -> End {
-    while let Some(part) = poll_fn(|cx| body.poll_bytes(cx)).await {
-        let Ok(part) = part else { return End::Broken };
-        let left = body.left().map_or(0, |left| usize::try_from(left).map_or(most, |left| left.min(most)));
-        into.push(part, left);
-        if into.len() > most {
-            return End::More(body);
-        }
-    }
-    End::Whole
 }
 
 async fn whole(status: StatusCode, mut headers: HeaderMap, body: Received) -> Result<Sent, Failure> {

@@ -1,9 +1,10 @@
-//! The body of an answer on its way in.
+//! The body of an answer on its way in, and collected.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Incoming};
 
 use super::connect::Boxed;
@@ -69,4 +70,58 @@ impl std::fmt::Debug for Received {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Received")
     }
+}
+
+/// How reading a body ended.
+pub(super) enum End {
+    /// As it should.
+    Whole,
+    /// There is more than was allowed; this is what is left.
+    More(Received),
+    /// Too early.
+    Broken,
+}
+
+/// What has come of a body. What comes in one part is not copied.
+#[derive(Default)]
+pub(super) struct Collected {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Collected {
+    /// Adds a part; `left` is what will come behind it, as far as is known.
+    fn push(&mut self, part: Bytes, left: usize) {
+        if self.first.is_empty() {
+            self.first = part;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve(self.first.len() + part.len() + left);
+            self.joined.extend_from_slice(&self.first);
+        }
+        self.joined.extend_from_slice(&part);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.joined.len())
+    }
+
+    /// All of it.
+    pub fn freeze(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}
+
+/// Reads a body to its end, or until there are more than `most` bytes of it.
+pub(super) async fn collect(mut body: Received, most: usize, into: &mut Collected) -> End {
+    while let Some(part) = poll_fn(|cx| body.poll_bytes(cx)).await {
+        let Ok(part) = part else { return End::Broken };
+        let left = body.left().map_or(0, |left| usize::try_from(left).map_or(most, |left| left.min(most)));
+        into.push(part, left);
+        if into.len() > most {
+            return End::More(body);
+        }
+    }
+    End::Whole
 }
