@@ -221,6 +221,25 @@ fn d066_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again() {
     assert_ne!(chats[0].connection, chats.last().expect("a call").connection);
 }
 
+#[test]
+fn d066_a_connection_on_which_something_came_later_is_not_used_again() {
+    let pair = Pair::start("");
+    let mut client = pair.daemon.client();
+    let body = r#"{"choices":[{"message":{"content":"first"}}]}"#;
+    let late = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n";
+    let told = Gate::new();
+    let reply = Reply::json(200, body).with_header("content-length", &body.len().to_string());
+    pair.a.then(reply.and(Step::WaitFor(told.clone())).and(Step::Bytes(late.into())));
+    assert_eq!(text_of(&client.post_chat(ASK)), "first");
+    told.open();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(text_of(&client.post_chat(ASK)), "from A");
+    assert_eq!(pair.b.count(), 0);
+    let chats = pair.a.chats();
+    assert_eq!(chats.len(), 2, "the 408 is not taken for an answer, nor is the request sent into the old connection");
+    assert_ne!(chats[0].connection, chats[1].connection);
+}
+
 // Answers that nobody asked for.
 
 #[test]
