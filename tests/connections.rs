@@ -4,7 +4,8 @@
 mod chains;
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -194,6 +195,25 @@ fn d067_an_answer_before_the_request_is_sent_whole_is_read() {
     let body = json!({"messages": [{"role": "user", "content": "x".repeat(8 << 20)}]}).to_string();
     assert_eq!(text_of(&post_chat(pair.daemon.port(), body)), "from B");
     assert_eq!(classes(&pair.record(1)), ["rate_limited", "ok"]);
+}
+
+#[test]
+fn d067_a_request_goes_out_to_its_end_when_its_answer_has_begun_before() {
+    const LONG: usize = 24 << 20;
+    let pair = Pair::start("");
+    pair.a.stop();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, pair.a.port())).expect("the port of A");
+    let provider = thread::spawn(move || -> std::io::Result<()> {
+        let answer = r#"{"choices":[{"message":{"content":"heard it all"}}]}"#;
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len())?;
+        stream.read_exact(&mut vec![0; LONG])?;
+        stream.write_all(answer.as_bytes())
+    });
+    let body = json!({"messages": [{"role": "user", "content": "x".repeat(LONG)}]}).to_string();
+    assert_eq!(text_of(&post_chat(pair.daemon.port(), body)), "heard it all");
+    provider.join().expect("a provider").expect("a whole request");
 }
 
 #[test]
