@@ -4,9 +4,8 @@
 //! library accepts, with the same meaning; that is tested.
 //!
 //! It is here because the library looks for the end of a string eight bytes at
-//! a time, which was a sixth of all time for a large request, after a look at
-//! the whole for being UTF-8; and because it asks for each name which of all
-//! it may be, which was a tenth of a small one (`bench/NOTES.md`).
+//! a time, after a look at the whole for being UTF-8: a fifth of all time for a
+//! large request (`bench/NOTES.md`).
 
 use std::ops::Range;
 
