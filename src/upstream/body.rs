@@ -1,5 +1,4 @@
-//! A request body that is sent from its parts, and sent again for the next
-//! attempt without a copy.
+//! The body of a request in HTTP/2, sent from its parts.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,20 +9,15 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::wire::Pieces;
 
-/// The parts of a request on their way out. It is small because each
-/// connection has room for 32 requests.
+/// The parts of a request on their way out.
 pub(super) struct RequestBody {
-    /// Most requests have but one.
-    first: Option<Bytes>,
-    others: std::vec::IntoIter<Bytes>,
+    parts: std::vec::IntoIter<Bytes>,
     left: u64,
 }
 
 impl RequestBody {
     pub fn new(pieces: Pieces) -> Self {
-        let left = pieces.len() as u64;
-        let mut parts = pieces.into_parts();
-        Self { first: parts.next(), others: parts.collect::<Vec<Bytes>>().into_iter(), left }
+        Self { left: pieces.len() as u64, parts: pieces.into_parts().collect::<Vec<Bytes>>().into_iter() }
     }
 }
 
@@ -32,7 +26,7 @@ impl Body for RequestBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let part = self.first.take().or_else(|| self.others.next());
+        let part = self.parts.next();
         self.left = self.left.saturating_sub(part.as_ref().map_or(0, |part| part.len() as u64));
         Poll::Ready(part.map(|part| Ok(Frame::data(part))))
     }

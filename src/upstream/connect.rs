@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::{HeaderValue, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -140,10 +140,9 @@ impl Service<Uri> for Connector {
             Route::Proxied(route) => Box::pin(route.call(target)),
             Route::Forwarded(route, proxy) => Box::pin(route.call(proxy.clone())),
         };
-        let forwarded = matches!(self.route, Route::Forwarded(..));
         Box::pin(async move {
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(stream) => Ok(Stream::new(stream?, forwarded)),
+                Ok(stream) => Ok(Stream::new(stream?)),
                 Err(_) => Err(Box::new(ConnectTimeout(timeout)) as Boxed),
             }
         })
@@ -154,12 +153,11 @@ impl Service<Uri> for Connector {
 pub(super) struct Stream {
     io: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
     uses: Uses,
-    forwarded: bool,
 }
 
 impl Stream {
-    fn new(io: MaybeHttpsStream<TokioIo<TcpStream>>, forwarded: bool) -> Self {
-        Self { io: TokioIo::new(io), uses: Uses::default(), forwarded }
+    fn new(io: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
+        Self { io: TokioIo::new(io), uses: Uses::default() }
     }
 
     /// What it is used for from now on.
@@ -167,9 +165,9 @@ impl Stream {
         self.uses.clone()
     }
 
-    /// What was agreed when it was opened.
-    pub fn connected(&self) -> Connected {
-        self.io.inner().connected().proxy(self.forwarded)
+    /// Whether HTTP/2 was agreed on when it was opened.
+    pub fn is_http2(&self) -> bool {
+        self.io.inner().connected().is_negotiated_h2()
     }
 }
 

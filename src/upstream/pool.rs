@@ -153,7 +153,7 @@ impl Pool {
         let mut connector = self.connector.clone();
         poll_fn(|cx| connector.poll_ready(cx)).await?;
         let stream = connector.call(self.target.clone()).await?;
-        if stream.connected().is_negotiated_h2() {
+        if stream.is_http2() {
             return self.share(stream).await;
         }
         let connection = Box::new(http1::Connection::new(stream));

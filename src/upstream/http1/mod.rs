@@ -154,22 +154,22 @@ impl Connection {
         let sent = self.poll_send(cx);
         let unsent = self.sending.iter().map(Bytes::len).sum::<usize>() == whole;
         loop {
-            let problem = match self.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => Broken::Ended,
-                Poll::Ready(Err(problem)) => Broken::Io(problem),
-                Poll::Ready(Ok(count)) => match self.take_head(count).transpose() {
-                    Some(head) => return Poll::Ready(head),
-                    None => continue,
-                },
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(count @ 1..)) => {
+                    if let Some(head) = self.take_head(count).transpose() {
+                        return Poll::Ready(head);
+                    }
+                }
                 // An answer that says why it could not be written may be on its way.
                 Poll::Pending if !unsent || !matches!(sent, Poll::Ready(Err(_))) => return Poll::Pending,
-                Poll::Pending => Broken::Ended,
-            };
-            return Poll::Ready(Err(match sent {
-                Poll::Ready(Err(problem)) if unsent => Broken::Unsent(problem),
-                Poll::Ready(Err(problem)) => Broken::Io(problem),
-                _ => problem,
-            }));
+                read => {
+                    return Poll::Ready(Err(match (sent, read) {
+                        (Poll::Ready(Err(problem)), _) if unsent => Broken::Unsent(problem),
+                        (Poll::Ready(Err(problem)), _) | (_, Poll::Ready(Err(problem))) => Broken::Io(problem),
+                        _ => Broken::Ended,
+                    }));
+                }
+            }
         }
     }
 
