@@ -1,6 +1,5 @@
 //! The counters that `/metrics` shows, in Prometheus's text format. Requests
-//! are counted from their records, on the log's own thread, so counting costs a
-//! request nothing.
+//! are counted from their records, when these are handed to the log.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -49,7 +49,7 @@ fn a_record_that_cannot_be_read_does_not_end_the_pages() {
     }
     daemon.wait_logs(6);
     let store = rusqlite::Connection::open(daemon.state_dir().join("requests.db")).unwrap();
-    let bad = "UPDATE batches SET records = replace(records, '{\"id\":\"r4\"', '{\"ID\":\"r4\"') WHERE records LIKE '%\"r4\"%'";
+    let bad = "UPDATE batches SET records = replace(records, '[\"r4\",', '[\"r4\";') WHERE records LIKE '%\"r4\"%'";
     assert_eq!(store.execute(bad, []).unwrap(), 1);
     let first = read(&daemon, "?limit=3");
     assert_eq!(ids(&first), ["r5", "r3"]);

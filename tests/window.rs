@@ -214,7 +214,8 @@ fn d160_a_wall_clock_that_was_set_back_keeps_the_order_of_the_log() {
     pair.daemon.wait_logs(1);
     // As if the first record had been written under a clock ten years ahead.
     let store = Connection::open(pair.daemon.state_dir().join("requests.db")).expect("the store");
-    let ahead = "UPDATE batches SET newest_ms = newest_ms + 3155760000000, records = replace(records, '\"time\":\"20', '\"time\":\"21')";
+    let ahead =
+        "UPDATE batches SET newest_ms = newest_ms + 3155760000000, records = replace(records, newest_ms, newest_ms + 3155760000000)";
     assert_eq!(store.execute(ahead, []).expect("a change"), 1);
     drop(store);
     ask("after");

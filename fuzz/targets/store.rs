@@ -11,7 +11,7 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use routor::failover::Class;
-use routor::journal::{Attempt, Moment, Outcome, Query, Record, Store};
+use routor::journal::{Attempt, Batch, Moment, Outcome, Query, Record, Store};
 
 const OUTCOMES: [Outcome; 6] =
     [Outcome::Served, Outcome::Fallback, Outcome::Failed, Outcome::Partial, Outcome::ClientClosed, Outcome::Rejected];
@@ -33,8 +33,8 @@ static SAMPLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut store = Store::open(&path).unwrap();
     let bytes: Vec<u8> = (0..4000u32).map(|at| (at * 7 % 251) as u8).collect();
     let mut any = Unstructured::new(&bytes);
-    let batch: Vec<_> = (0..12).map(|_| Box::new(record(&mut any).unwrap())).collect();
-    store.append(1, 1, &batch).unwrap();
+    let records: Vec<_> = (0..12).map(|_| record(&mut any).unwrap()).collect();
+    store.append(1, 1, &[Batch::of(&records)]).unwrap();
     drop(store);
     std::fs::read(&path).unwrap()
 });
@@ -68,7 +68,7 @@ fn broken(any: &mut Unstructured<'_>) -> Result<()> {
         assert!(found.records.len() + found.unreadable <= query.limit.max(1) as usize);
     }
     if let Ok(mut store) = Store::open(&path) {
-        let _ = store.append(2, 1, &[Box::new(record(any)?)]);
+        let _ = store.append(2, 1, &[Batch::of([&record(any)?])]);
         let _ = store.expire(Duration::from_secs(any.arbitrary()?));
         let _ = store.shrink(any.arbitrary()?);
         let _ = store.find(&query);
@@ -89,12 +89,12 @@ fn sound(any: &mut Unstructured<'_>) -> Result<()> {
     let mut store = Store::open(&path).unwrap();
     let mut records = Vec::new();
     for _ in 0..any.int_in_range(1..=5)? {
-        records.push(Box::new(record(any)?));
+        records.push(record(any)?);
     }
     let query = Query { limit: 100, before: None, since: None, until: None, ..query(any)? };
-    store.append(3, 1, &records).unwrap();
+    store.append(3, 1, &[Batch::of(&records)]).unwrap();
     let found: Vec<Record> = store.find(&query).unwrap().records.into_iter().map(|stored| stored.record).collect();
-    let wanted: Vec<Record> = records.into_iter().map(|record| *record).filter(|record| query.wants(record)).collect();
+    let wanted: Vec<Record> = records.into_iter().filter(|record| query.wants(record)).collect();
     assert_eq!(found, wanted, "{query:?}");
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::control::Client;
 use crate::demo::Demo;
 use crate::engine::{Call, Desk, Engine, Reply};
 use crate::gateway::{Out, into_response, json_response};
-use crate::journal::{Draft, Journal, Limits};
+use crate::journal::{Draft, Journal, Limits, Observers};
 use crate::paths::{self, State};
 use crate::redact::printable;
 use crate::sse::{Event, Reader};
@@ -115,7 +115,7 @@ async fn here(settings: Settings, state: State, args: &Chat, body: Value, id: St
     let log = settings.log;
     let limits = Limits { keep: std::time::Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
     let journal =
-        Journal::start(log.requests.then(|| state.log()), limits, Box::new(|_| {})).map_err(|problem| failed(problem.to_string()))?;
+        Journal::start(log.requests.then(|| state.log()), limits, Observers::default()).map_err(|problem| failed(problem.to_string()))?;
     let engine = Engine::new(settings, Arc::clone(&journal)).map_err(|problem| failed(problem.to_string()))?;
     enlist(&engine, screen).await?;
     screen.redact(Arc::clone(&engine.fleet().redactor));

@@ -8,7 +8,7 @@ use super::screen::{Screen, Unprinted};
 use super::{Exit, manage, prepare, table};
 use crate::control::{Command, Line, Listing, ModelLine};
 use crate::engine::Engine;
-use crate::journal::{Journal, Limits};
+use crate::journal::{Journal, Limits, Observers};
 use crate::redact::printable;
 
 /// Lists the models, as the daemon has them if it runs, else as they are configured.
@@ -56,7 +56,7 @@ fn configured(common: &Common, screen: &Screen) -> Result<Listing, Exit> {
         Exit::No
     };
     let limits = Limits { keep: std::time::Duration::ZERO, max_bytes: 0 };
-    let journal = Journal::start(None, limits, Box::new(|_| {})).map_err(|problem| refused(problem.to_string()))?;
+    let journal = Journal::start(None, limits, Observers::default()).map_err(|problem| refused(problem.to_string()))?;
     let engine = Engine::new(settings, Arc::clone(&journal)).map_err(|problem| refused(problem.to_string()))?;
     engine.trust();
     let mut listing = Listing::of(&engine.fleet(), Instant::now());

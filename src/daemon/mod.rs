@@ -16,7 +16,7 @@ use crate::config::{Listen, Provider, Settings};
 use crate::control::{self, Order};
 use crate::engine::Engine;
 use crate::gateway::{Bound, Capacity, Shared};
-use crate::journal::{Journal, Limits};
+use crate::journal::{Journal, Limits, Observer, Observers};
 use crate::metrics::Metrics;
 use crate::paths::State;
 use crate::routing::{Talk, classify};
@@ -203,17 +203,12 @@ fn start_journal(plan: &Plan, metrics: &Arc<Metrics>, traces: Option<Arc<Traces>
     let log = &plan.settings.log;
     let limits = Limits { keep: Duration::from_secs(log.keep_days.saturating_mul(24 * 3600)), max_bytes: log.max_size };
     let metrics = Arc::clone(metrics);
-    Journal::start(
-        log.requests.then(|| plan.state.log()),
-        limits,
-        Box::new(move |record| {
-            metrics.observe(record);
-            if let Some(traces) = &traces {
-                traces.observe(record);
-            }
-        }),
-    )
-    .map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
+    let observers = Observers {
+        at_once: Some(Box::new(move |record| metrics.observe(record))),
+        later: traces.map(|traces| -> Observer { Box::new(move |record| traces.observe(record)) }),
+    };
+    Journal::start(log.requests.then(|| plan.state.log()), limits, observers)
+        .map_err(|problem| StartError::System(format!("no thread for the log: {problem}")))
 }
 
 /// Checks all providers, again and again with `--wait`, until one can be used.

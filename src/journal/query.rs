@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use memchr::memmem::Finder;
 
+use super::line;
 use super::record::{Moment, Outcome, Record};
 
 /// Which records to read.
@@ -109,13 +110,13 @@ impl<'q> Sieve<'q> {
         let mut marks = Vec::new();
         let mut one_of = |texts: Vec<String>| marks.push(texts.iter().map(|text| Finder::new(text).into_owned()).collect());
         let outcomes = |wanted: &dyn Fn(&Outcome) -> bool| -> Vec<String> {
-            Outcome::ALL.iter().filter(|outcome| wanted(outcome)).map(|outcome| format!("\"outcome\":\"{}\"", outcome.name())).collect()
+            Outcome::ALL.iter().filter(|outcome| wanted(outcome)).map(|outcome| quoted(outcome.name())).collect()
         };
         if let Some(id) = &query.id {
-            one_of(vec![format!("\"id\":{}", quoted(id))]);
+            one_of(vec![quoted(id)]);
         }
         if let Some(provider) = &query.provider {
-            one_of(vec![format!("\"provider\":{}", quoted(provider))]);
+            one_of(vec![quoted(provider)]);
         }
         if let Some(model) = &query.model {
             // A name may begin with that of a provider, and ends a name or all of one.
@@ -141,7 +142,7 @@ impl<'q> Sieve<'q> {
         if !(before && until && marked()) {
             return Sifted::Other;
         }
-        match serde_json::from_slice::<Box<Record>>(line.text) {
+        match line::read(line.text) {
             Err(_) => Sifted::Unreadable,
             Ok(record) if self.oldest.is_none_or(|oldest| record.time >= oldest) && self.query.wants(&record) => Sifted::Wanted(record),
             Ok(_) => Sifted::Other,

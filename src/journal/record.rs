@@ -1,10 +1,10 @@
 //! What is written down of a request: metadata, never a prompt, an answer or
 //! a key.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::writer::Journal;
@@ -62,9 +62,30 @@ impl Serialize for Moment {
     }
 }
 
+/// From its text, or from the number.
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = Moment;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a time")
+            }
+
+            fn visit_i64<E: Error>(self, millis: i64) -> Result<Moment, E> {
+                Ok(Moment(millis))
+            }
+
+            fn visit_u64<E: Error>(self, millis: u64) -> Result<Moment, E> {
+                i64::try_from(millis).map(Moment).map_err(E::custom)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Moment, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Form)
     }
 }
 

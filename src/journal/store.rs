@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params, params_from_iter};
 
+use super::batch::Batch;
 use super::query::{Line, Query, Sieve, Sifted, compose};
-use super::record::{Moment, Record};
+use super::record::Record;
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +30,12 @@ pub enum StoreError {
 /// A page of the file: what is written at once. Under load a batch fills
 /// several, and each costs two calls.
 pub(super) const PAGE: u32 = 16 << 10;
-/// A batch takes little more text than this: a reader has each in memory whole.
-const BATCH_TEXT: usize = 64 << 10;
+/// Rises when the tables change, or what is in them.
+const VERSION: i64 = 3;
+/// The oldest version with the same tables.
+const OLDEST: i64 = 2;
 
-/// Rises when the tables change.
-const VERSION: i64 = 2;
-
-/// Records are kept as they came together, one JSON object a line: to insert
+/// Records are kept as they came together, one a line ([`line`]): to insert
 /// each as a row of its own would cost more than all else that the log does. A
 /// batch is called by the place of its last record. The newest is never
 /// removed, so that places only rise: emptied when it is too old.
@@ -142,8 +143,8 @@ impl Store {
             Err(_) => Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
         };
         match store.version()? {
-            VERSION => Ok(Some(store)),
-            older if older < VERSION => Ok(None),
+            OLDEST..=VERSION => Ok(Some(store)),
+            older if older < OLDEST => Ok(None),
             _ => Err(StoreError::Newer(store.path)),
         }
     }
@@ -170,9 +171,9 @@ impl Store {
         act(&self.connection).map_err(|problem| StoreError::Sqlite { path: self.path.clone(), problem })
     }
 
-    /// Writes records, all or none. `writer` tells processes apart, and `n` is
+    /// Writes batches, all or none. `writer` tells processes apart, and `n` is
     /// the first record's number among that writer's; the others follow.
-    pub fn append(&mut self, writer: i64, n: i64, records: &[Box<Record>]) -> Result<(), StoreError> {
+    pub fn append(&mut self, writer: i64, n: i64, batches: &[Batch]) -> Result<(), StoreError> {
         let path = self.path.clone();
         let mut act = || -> rusqlite::Result<()> {
             let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -183,14 +184,12 @@ impl Store {
                     "INSERT INTO batches (last, count, writer, n, newest_ms, fallbacks, records) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?;
                 let mut n = n;
-                let mut rest = records;
-                while !rest.is_empty() {
-                    let batch = Batch::of(rest);
+                for batch in batches {
                     // A damaged file may hold any number.
                     last = last.saturating_add(batch.count);
-                    insert.execute(params![last, batch.count, writer, n, batch.newest.millis(), batch.fallbacks, batch.text])?;
+                    let text = ToSqlOutput::Borrowed(ValueRef::Text(&batch.text));
+                    insert.execute(params![last, batch.count, writer, n, batch.newest.millis(), batch.fallbacks, text])?;
                     n = n.saturating_add(batch.count);
-                    rest = rest.get(batch.taken..).unwrap_or_default();
                 }
             }
             change.commit()
@@ -228,39 +227,6 @@ impl Store {
         })?;
         found.records.reverse();
         Ok(found)
-    }
-}
-
-/// Records as they are written together.
-struct Batch {
-    count: i64,
-    taken: usize,
-    newest: Moment,
-    fallbacks: i64,
-    text: String,
-}
-
-impl Batch {
-    /// The first of these records, as many as fit.
-    fn of(records: &[Box<Record>]) -> Self {
-        let mut text = Vec::with_capacity(BATCH_TEXT + (4 << 10));
-        let mut batch = Self { count: 0, taken: 0, newest: Moment::default(), fallbacks: 0, text: String::new() };
-        for record in records {
-            if !text.is_empty() {
-                text.push(b'\n');
-            }
-            // Writing to memory does not fail, and a record has nothing that JSON has no form for.
-            let _ = serde_json::to_writer(&mut text, record);
-            batch.taken += 1;
-            batch.newest = batch.newest.max(record.time);
-            batch.fallbacks += i64::from(record.had_fallback());
-            if text.len() >= BATCH_TEXT {
-                break;
-            }
-        }
-        batch.count = i64::try_from(batch.taken).unwrap_or(i64::MAX);
-        batch.text = String::from_utf8(text).unwrap_or_default();
-        batch
     }
 }
 
@@ -309,8 +275,7 @@ fn private(path: &Path) {
 pub(super) mod tests {
     use super::*;
     use crate::failover::Class;
-    use crate::journal::Attempt;
-    use crate::journal::Outcome;
+    use crate::journal::{Attempt, Moment, Outcome};
 
     pub fn record(id: &str, outcome: Outcome, tried: &[(&str, &str)]) -> Box<Record> {
         let attempt = |(provider, model): &(&str, &str)| Attempt {
@@ -344,6 +309,10 @@ pub(super) mod tests {
         })
     }
 
+    pub fn together(records: &[Box<Record>]) -> Batch {
+        Batch::of(records.iter().map(|record| &**record))
+    }
+
     fn fallback(mut record: Box<Record>) -> Box<Record> {
         record.served_by = record.chain.last().cloned();
         record
@@ -364,7 +333,7 @@ pub(super) mod tests {
             fallback(record("b", Outcome::Fallback, &[("x", "m"), ("y", "org/n")])),
             record("c", Outcome::Failed, &[("x", "m"), ("y", "org/n")]),
         ];
-        store.append(7, 1, &batch).unwrap();
+        store.append(7, 1, &[together(&batch)]).unwrap();
         let reader = Store::read(&path).unwrap().unwrap();
         let all = Query { limit: 50, ..Query::default() };
         for (query, wanted) in [
@@ -388,12 +357,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_log_of_version_2_is_read_and_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut store = Store::open(&path).unwrap();
+        let object = serde_json::to_string(&record("old", Outcome::Served, &[("x", "m")])).unwrap();
+        store.append(1, 1, &[together(&[record("replaced", Outcome::Served, &[])])]).unwrap();
+        store.run(|connection| connection.execute("UPDATE batches SET records = ?1", [object])).unwrap();
+        store.run(|connection| connection.pragma_update(None, "user_version", 2)).unwrap();
+        let all = Query { limit: 9, ..Query::default() };
+        assert_eq!(ids(&Store::read(&path).unwrap().unwrap(), &all), ["old"]);
+        let mut store = Store::open(&path).unwrap();
+        store.append(2, 1, &[together(&[record("new", Outcome::Served, &[("x", "m")])])]).unwrap();
+        for query in [all.clone(), Query { provider: Some("x".into()), outcome: Some(Outcome::Served), ..all }] {
+            assert_eq!(ids(&store, &query), ["old", "new"]);
+        }
+        assert_eq!(store.version().unwrap(), VERSION);
+    }
+
+    #[test]
     fn a_large_batch_is_read_record_by_record() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("log.db")).unwrap();
         let batch: Vec<_> = (0..1000).map(|n| record(&format!("r{n}"), Outcome::Served, &[("x", "m")])).collect();
-        store.append(1, 1, &batch).unwrap();
-        store.append(2, 1, &batch[..3]).unwrap();
+        store.append(1, 1, &[together(&batch[..400]), together(&batch[400..])]).unwrap();
+        store.append(2, 1, &[together(&batch[..3])]).unwrap();
         let all = Query { limit: 5000, ..Query::default() };
         let found = store.find(&all).unwrap();
         assert_eq!(found.records.iter().map(|stored| stored.seq).collect::<Vec<_>>(), (1..=1003).collect::<Vec<_>>());
@@ -411,7 +399,7 @@ pub(super) mod tests {
         for (n, (id, ahead)) in (1..).zip(hours) {
             let mut record = record(id, Outcome::Served, &[("x", "m")]);
             record.time = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead)).to_string().parse().unwrap();
-            store.append(1, n, &[record]).unwrap();
+            store.append(1, n, &[together(&[record])]).unwrap();
         }
         let all = Query { limit: 50, ..Query::default() };
         assert_eq!(ids(&store, &all), ["a", "b", "c", "d"]);

@@ -99,7 +99,7 @@ fn bytes(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::store::tests::{ids, record};
+    use crate::journal::store::tests::{ids, record, together};
     use crate::journal::{Outcome, Query};
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("log.db")).unwrap();
         for n in 0..5000 {
-            store.append(1, n, &[record(&format!("r{n}"), Outcome::Served, &[("x", "m")])]).unwrap();
+            store.append(1, n, &[together(&[record(&format!("r{n}"), Outcome::Served, &[("x", "m")])])]).unwrap();
         }
         let hour = Duration::from_secs(3600);
         let left = |store: &Store| ids(store, &Query { limit: 10_000, ..Query::default() }).len();
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "the newest stays");
         let mut old = record("old", Outcome::Served, &[]);
         old.time = "2020-01-01T00:00:00.000Z".parse().unwrap();
-        store.append(2, 1, &[old]).unwrap();
+        store.append(2, 1, &[together(&[old])]).unwrap();
         store.expire(hour).unwrap();
         assert_eq!(ids(&store, &Query { limit: 9, ..Query::default() }), ["r4999"], "what is too old goes");
     }

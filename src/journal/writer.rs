@@ -1,9 +1,13 @@
 //! The one thread that writes the log, and the feed of what it writes.
-//! Requests hand their record over and go on; when the queue is full the
-//! record is dropped and counted. The thread is woken for the first record of a
-//! batch and then comes by itself: to wake it for each of them would cost a
-//! request more than everything else that is done for the log.
+//! Requests put the line of their record down and go on; when too many wait,
+//! the record is dropped and counted. The line is made where the record was, so
+//! that the record's memory is used again at once and nothing but text waits.
+//! The thread is woken for the first record of a batch and then comes by
+//! itself: to wake it for each of them would cost a request more than
+//! everything else that is done for the log.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, oneshot};
 
+use super::batch::Batch;
+use super::line;
 use super::record::Record;
 use super::store::{Store, forget_journal};
 
@@ -22,6 +28,8 @@ const QUEUE: usize = 4096;
 const FEED: usize = 1024;
 /// Messages that wait for the writer.
 const MESSAGES: usize = 64;
+/// Buffers that are kept to be used again.
+const SPARE: usize = 2;
 /// What waits is written when it is this much or this old.
 const BATCH: usize = 512;
 const BATCH_AGE: Duration = Duration::from_millis(200);
@@ -54,12 +62,50 @@ pub struct Feed {
     pub records: broadcast::Receiver<Arc<Record>>,
 }
 
-/// Is shown every record, on the writer's thread.
-pub type Observer = Box<dyn FnMut(&Record) + Send>;
+/// Is shown a record.
+pub type Observer = Box<dyn Fn(&Record) + Send + Sync>;
 
-/// Boxed as they came: to hand one over is to move a pointer.
-#[allow(clippy::vec_box)]
-type Waiting = Vec<Box<Record>>;
+/// Who is shown the record of every request that has ended, followed or not.
+#[derive(Default)]
+pub struct Observers {
+    /// On the thread of the request, which waits for it.
+    pub at_once: Option<Observer>,
+    /// On the writer's thread, soon after.
+    pub later: Option<Observer>,
+}
+
+/// What waits for the writer.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// How many records.
+    count: usize,
+    /// Their lines, when they are to be stored.
+    batches: Vec<Batch>,
+    /// The records themselves, when somebody wants to see them.
+    records: Option<Vec<Arc<Record>>>,
+    /// Buffers to use again.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Waiting {
+    fn add(&mut self, record: &Record, line: &[u8]) {
+        self.count += 1;
+        if line.is_empty() {
+            return;
+        }
+        if self.batches.last().is_none_or(Batch::is_full) {
+            self.batches.push(Batch::empty(self.spare.pop().unwrap_or_default()));
+        }
+        if let Some(batch) = self.batches.last_mut() {
+            batch.add(record, line);
+        }
+    }
+}
+
+thread_local! {
+    /// Where a line is made.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 enum Message {
     /// There is something in the queue.
@@ -70,9 +116,9 @@ enum Message {
 }
 
 /// The way into the log.
-#[derive(Debug)]
 pub struct Journal {
-    queue: Arc<Mutex<Waiting>>,
+    waiting: Arc<Mutex<Waiting>>,
+    at_once: Option<Observer>,
     messages: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     halting: AtomicBool,
@@ -80,13 +126,21 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl Journal {
     /// Starts the writer. `path` is `None` when nothing is to be stored: the
     /// feed works all the same. A store that cannot be opened is tried again,
     /// and records are dropped and counted meanwhile.
-    pub fn start(path: Option<PathBuf>, limits: Limits, observer: Observer) -> std::io::Result<Arc<Self>> {
+    pub fn start(path: Option<PathBuf>, limits: Limits, observers: Observers) -> std::io::Result<Arc<Self>> {
         let (sender, messages) = sync_channel(MESSAGES);
-        let queue = Arc::new(Mutex::new(Vec::new()));
+        let Observers { at_once, later } = observers;
+        let records = later.is_some().then(Vec::new);
+        let waiting = Arc::new(Mutex::new(Waiting { records, ..Waiting::default() }));
         let dropped = Arc::new(AtomicU64::new(0));
         let (feed, _) = broadcast::channel(FEED);
         let writer = Writer {
@@ -95,33 +149,53 @@ impl Journal {
             path: path.clone(),
             limits,
             store: None,
-            batch: Vec::new(),
             oldest: None,
+            spare: Vec::new(),
             dropped: Arc::clone(&dropped),
             told: 0,
             told_at: None,
             trimmed_at: None,
             wrote: false,
             feed,
-            observer,
-            queue: Arc::clone(&queue),
+            later,
+            waiting: Arc::clone(&waiting),
         };
         let thread = std::thread::Builder::new().name("routor-log".to_owned()).spawn(move || writer.run(&messages))?;
-        Ok(Arc::new(Self { queue, messages: sender, dropped, halting: AtomicBool::new(false), path, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self {
+            waiting,
+            at_once,
+            messages: sender,
+            dropped,
+            halting: AtomicBool::new(false),
+            path,
+            thread: Mutex::new(Some(thread)),
+        }))
     }
 
     /// Hands a record over. Never waits.
     pub fn write(&self, record: Box<Record>) {
-        let mut queue = lock(&self.queue);
-        if queue.len() >= QUEUE {
-            drop(queue);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        if let Some(at_once) = &self.at_once {
+            at_once(&record);
         }
-        queue.push(record);
-        let waiting = queue.len();
-        drop(queue);
-        if waiting == 1 || waiting.is_multiple_of(BATCH) {
+        let count = LINE.with_borrow_mut(|line| {
+            line.clear();
+            if self.path.is_some() {
+                line::write(&record, line);
+            }
+            let mut waiting = lock(&self.waiting);
+            if waiting.count >= QUEUE {
+                drop(waiting);
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                return 0;
+            }
+            waiting.add(&record, line);
+            let count = waiting.count;
+            if let Some(records) = &mut waiting.records {
+                records.push(Arc::from(record));
+            }
+            count
+        });
+        if count == 1 || count > 0 && count.is_multiple_of(BATCH) {
             // When it cannot be told, it has been told something else and will look all the same.
             let _ = self.messages.try_send(Message::Look);
         }
@@ -192,8 +266,8 @@ struct Writer {
     path: Option<PathBuf>,
     limits: Limits,
     store: Option<Store>,
-    batch: Waiting,
     oldest: Option<Instant>,
+    spare: Vec<Vec<u8>>,
     dropped: Arc<AtomicU64>,
     told: u64,
     told_at: Option<Instant>,
@@ -201,8 +275,8 @@ struct Writer {
     /// Whether something was written since.
     wrote: bool,
     feed: broadcast::Sender<Arc<Record>>,
-    observer: Observer,
-    queue: Arc<Mutex<Waiting>>,
+    later: Option<Observer>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -222,67 +296,72 @@ impl Writer {
             match message {
                 Ok(Message::Look) => {
                     self.oldest.get_or_insert_with(Instant::now);
-                    if lock(&self.queue).len() >= BATCH {
-                        self.write_all();
+                    if lock(&self.waiting).count >= BATCH {
+                        self.write_all(self.is_followed());
                     }
                 }
                 Ok(Message::Subscribe(answer)) => {
-                    self.write_all();
+                    self.write_all(true);
                     let _ = answer.send(Feed { writer: self.id, after: self.n, records: self.feed.subscribe() });
                 }
                 Ok(Message::Flush(answer)) => {
-                    self.write_all();
+                    self.write_all(self.is_followed());
                     let _ = answer.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.write_all(),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.write_all(),
+                Err(RecvTimeoutError::Timeout) => self.write_all(self.is_followed()),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.write_all(false),
             }
         }
     }
 
     /// How long a record may wait for others.
     fn patience(&self) -> Duration {
-        if self.feed.receiver_count() > 0 { LIVE_AGE } else { BATCH_AGE }
+        if self.is_followed() { LIVE_AGE } else { BATCH_AGE }
     }
 
-    /// Takes everything that waits, and stores it.
-    fn write_all(&mut self) {
-        let waiting = std::mem::take(&mut *lock(&self.queue));
+    fn is_followed(&self) -> bool {
+        self.feed.receiver_count() > 0
+    }
+
+    /// Takes everything that waits, and stores it. Whether somebody follows
+    /// what comes from now on is for the caller to say.
+    fn write_all(&mut self, followed: bool) {
+        let records = (followed || self.later.is_some()).then(Vec::new);
+        let next = Waiting { records, spare: std::mem::take(&mut self.spare), ..Waiting::default() };
+        let taken = std::mem::replace(&mut *lock(&self.waiting), next);
         self.oldest = None;
-        waiting.into_iter().for_each(|record| self.take(record));
-        self.commit();
-    }
-
-    fn take(&mut self, record: Box<Record>) {
-        self.n += 1;
-        (self.observer)(&record);
-        if self.feed.receiver_count() > 0 {
-            let _ = self.feed.send(Arc::new((*record).clone()));
-        }
-        if self.path.is_none() {
-            return;
-        }
-        self.batch.push(record);
-        if self.batch.len() >= BATCH {
-            self.commit();
-        }
-    }
-
-    fn commit(&mut self) {
-        if !self.batch.is_empty() {
-            if let Err(problem) = self.store_batch() {
-                self.dropped.fetch_add(self.batch.len() as u64, Ordering::Relaxed);
-                // A store that failed is opened anew for the next batch: its file may have gone.
-                self.store = None;
-                self.complain(&problem.to_string());
-            }
-            self.batch.clear();
-            self.wrote = true;
+        self.spare = taken.spare;
+        let first = self.n + 1;
+        self.n += i64::try_from(taken.count).unwrap_or(0);
+        taken.records.into_iter().flatten().for_each(|record| self.show(record));
+        if !taken.batches.is_empty() {
+            self.commit(first, &taken.batches);
+            self.spare.extend(taken.batches.into_iter().map(Batch::into_buffer));
+            self.spare.truncate(SPARE);
         }
         self.trim();
     }
 
-    fn store_batch(&mut self) -> Result<(), super::StoreError> {
+    fn show(&self, record: Arc<Record>) {
+        if let Some(later) = &self.later {
+            later(&record);
+        }
+        if self.is_followed() {
+            let _ = self.feed.send(record);
+        }
+    }
+
+    fn commit(&mut self, first: i64, batches: &[Batch]) {
+        if let Err(problem) = self.store_batches(first, batches) {
+            self.dropped.fetch_add(batches.iter().map(Batch::count).sum(), Ordering::Relaxed);
+            // A store that failed is opened anew for the next batch: its file may have gone.
+            self.store = None;
+            self.complain(&problem.to_string());
+        }
+        self.wrote = true;
+    }
+
+    fn store_batches(&mut self, first: i64, batches: &[Batch]) -> Result<(), super::StoreError> {
         let Some(path) = &self.path else { return Ok(()) };
         if self.store.as_ref().is_some_and(|store| !store.is_in_place(path)) {
             // Somebody moved it, removed it or cut it to nothing: writing on would fill a file without a name.
@@ -299,9 +378,7 @@ impl Writer {
                 store
             }
         };
-        // The newest record's number is that of the batch's last.
-        let first = self.n + 1 - i64::try_from(self.batch.len()).unwrap_or(0);
-        self.store.insert(store).append(self.id, first, &self.batch)
+        self.store.insert(store).append(self.id, first, batches)
     }
 
     fn trim(&mut self) {

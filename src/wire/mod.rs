@@ -12,4 +12,5 @@ mod splice;
 pub use answer::{Answer, Chunk, Notes, Usage, read_answer, read_chunk};
 pub use ask::{Ask, Fault, Needs, Profile, Wishes, parse};
 pub use conversation::Conversation;
+pub use skim::is_plain;
 pub use splice::{Edit, Pieces, splice};

@@ -233,6 +233,11 @@ impl<'a> Skim<'a> {
     }
 }
 
+/// Whether a text stands in JSON as it is, between quotes.
+pub fn is_plain(text: &str) -> bool {
+    run::<false>(text.as_bytes()) == text.len()
+}
+
 /// How many bytes come before a quote, a backslash, a control character or,
 /// with `ASCII`, a byte beyond that.
 fn run<const ASCII: bool>(bytes: &[u8]) -> usize {

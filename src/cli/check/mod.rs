@@ -15,7 +15,7 @@ use super::{Exit, prepare, table};
 use crate::catalog::Tier;
 use crate::config::{Provider, Settings};
 use crate::engine::{Engine, Fleet};
-use crate::journal::{Journal, Limits};
+use crate::journal::{Journal, Limits, Observers};
 use crate::redact::printable;
 use crate::upstream::{Checked, Standing};
 use report::Report;
@@ -47,7 +47,7 @@ async fn check(common: &Common, args: &Check, screen: &Screen) -> Result<Exit, E
         Exit::No
     };
     let limits = Limits { keep: std::time::Duration::ZERO, max_bytes: 0 };
-    let journal = Journal::start(None, limits, Box::new(|_| {})).map_err(|problem| refused(problem.to_string()))?;
+    let journal = Journal::start(None, limits, Observers::default()).map_err(|problem| refused(problem.to_string()))?;
     let engine = Engine::new(settings, journal).map_err(|problem| refused(problem.to_string()))?;
     let progress = Progress::new(&engine.fleet().settings.providers, screen);
     engine.validate(|provider, checked| progress.done(provider, checked)).await;
