@@ -17,6 +17,7 @@ use super::connection::{Busy, Clocks};
 use super::error::ApiError;
 use super::events::Events;
 use super::guards::{self, Visit};
+use super::wakers::Hush;
 use crate::engine::{BrokenOff, Relay};
 use crate::metrics::Metrics;
 
@@ -144,6 +145,16 @@ fn discard(mut body: Incoming, clocks: &Arc<Clocks>) {
 /// A request's body must be whole within this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The next part of a body. The library wakes its side when a part is taken, so
+/// that it reads the next one; there is none behind the last.
+fn poll_part(body: &mut Incoming, hush: &Hush, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let (part, unheard) = hush.over(|| Pin::new(&mut *body).poll_frame(cx));
+    if unheard > usize::from(body.is_end_stream()) {
+        cx.waker().wake_by_ref();
+    }
+    part
+}
+
 /// Reads a request's body whole, up to `most` bytes, as far as there is room.
 pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
     let too_large = || {
@@ -163,7 +174,7 @@ pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room, clocks:
     let mut collected: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     loop {
-        let frame = match timeout_at(deadline, std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await {
+        let frame = match timeout_at(deadline, std::future::poll_fn(|cx| poll_part(&mut body, &clocks.hush, cx))).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(problem))) => {
                 return Err(ApiError::new(

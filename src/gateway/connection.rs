@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head::{Fault, HeadScan};
+use super::wakers::Hush;
 
 /// A head must be whole this long after its first byte.
 const HEAD: Duration = Duration::from_secs(30);
@@ -80,6 +81,8 @@ pub(super) struct Clocks {
     ahead: Ahead,
     /// The request that is being answered has been read to its end.
     whole: AtomicBool,
+    /// What wakes the library is not heard while this is on.
+    pub(super) hush: Arc<Hush>,
 }
 
 impl Clocks {
@@ -95,6 +98,7 @@ impl Clocks {
             fault: Mutex::new(None),
             ahead: Ahead::default(),
             whole: AtomicBool::new(false),
+            hush: Arc::default(),
         })
     }
 

@@ -18,6 +18,7 @@ mod page;
 mod reply;
 mod routes;
 mod server;
+mod wakers;
 
 pub use body::Out;
 pub use capacity::Capacity;

@@ -1,10 +1,12 @@
 //! The port: sockets, connections, and the threads that serve them.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
+use super::wakers::{Seldom, audible};
 use super::{error, routes};
 use crate::config::Listen;
 use crate::engine::{Desk, Engine};
@@ -204,28 +207,54 @@ impl Gateway {
         // Whether the client leaves is noticed by `left`; to look for it on its own would cost the library a buffer for each request.
         let connection = http1::Builder::new().max_buf_size(BUFFER).half_close(true).serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
+        let waker = poll_fn(|cx| Poll::Ready(audible(cx.waker(), &watched.hush))).await;
+        let (mut closes, mut stops) = (std::pin::pin!(closing.cancelled()), std::pin::pin!(self.engine.stopping.cancelled()));
+        let (mut closing, mut stopping) = (false, false);
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut stopping = std::pin::pin!(self.engine.stopping.cancelled());
-        let (mut told, mut stopped) = (false, false);
+        let mut signals = Seldom::new(|cx: &mut Context<'_>| {
+            if !closing && closes.as_mut().poll(cx).is_ready() {
+                closing = true;
+                return Poll::Ready(Signal::Close);
+            }
+            if closing && !stopping && stops.as_mut().poll(cx).is_ready() {
+                stopping = true;
+                return Poll::Ready(Signal::Stop);
+            }
+            while look.poll_tick(cx).is_ready() {
+                if watched.is_over() {
+                    return Poll::Ready(Signal::TimeOut);
+                }
+            }
+            Poll::Pending
+        });
         loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => {
+                ended = poll_fn(|_| connection.as_mut().poll(&mut Context::from_waker(&waker))) => {
                     if let Err(problem) = ended {
                         tracing::trace!("a connection ended early: {problem}");
                     }
                     return;
                 }
-                () = std::future::poll_fn(|cx| left(&stream, &watched, cx)) => return,
-                () = closing.cancelled(), if !told => {
-                    connection.as_mut().graceful_shutdown();
-                    told = true;
-                }
-                () = stopping.as_mut(), if told && !stopped => stopped = true,
-                _ = look.tick() => if watched.is_over() { return },
+                () = poll_fn(|cx| left(&stream, &watched, cx)) => return,
+                signal = poll_fn(|cx| signals.poll(cx)) => match signal {
+                    Signal::Close => connection.as_mut().graceful_shutdown(),
+                    Signal::Stop => {}
+                    Signal::TimeOut => return,
+                },
             }
         }
     }
+}
+
+/// What a connection is told while it is served.
+enum Signal {
+    /// Take no more requests.
+    Close,
+    /// End what is being answered: it asks whether it should when it is woken.
+    Stop,
+    /// One of its clocks has run out.
+    TimeOut,
 }
 
 /// An IPv4 address that came in as IPv6.

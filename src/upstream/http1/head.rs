@@ -3,7 +3,6 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Broken;
@@ -16,7 +15,7 @@ const FIELDS: usize = 100;
 pub struct Head {
     /// Its status.
     pub status: StatusCode,
-    /// Its fields in the order in which they came.
+    /// Its fields in the order in which they came, without those that say how the body ends.
     pub headers: HeaderMap,
     /// How its body ends.
     pub framing: Framing,
@@ -48,50 +47,81 @@ pub fn read_head(bytes: &Bytes) -> Result<Option<Head>, Broken> {
     let httparse::Status::Complete(len) = parsed else { return Ok(None) };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Broken::Head(httparse::Error::Status))?;
     let mut headers = HeaderMap::with_capacity(answer.headers.len());
+    let mut end = End::default();
     for field in answer.headers.iter() {
+        if end.tells(field.name, field.value) {
+            continue;
+        }
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Broken::Head(httparse::Error::HeaderName))?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
         headers.append(name, value.map_err(|_| Broken::Head(httparse::Error::HeaderValue))?);
     }
     let is_newest = answer.version == Some(1);
-    let framing = framing(status, is_newest, &headers)?;
-    // Whoever takes the length for the end of a body in chunks takes its rest for the next answer.
-    let two_lengths = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    let stays = !has_option(&headers, "close") && (is_newest || has_option(&headers, "keep-alive"));
-    let keeps = stays && !two_lengths && framing != Framing::UntilClose && status != StatusCode::SWITCHING_PROTOCOLS;
+    let framing = end.framing(status, is_newest)?;
+    let keeps = end.keeps(is_newest) && framing != Framing::UntilClose && status != StatusCode::SWITCHING_PROTOCOLS;
     Ok(Some(Head { status, headers, framing, keeps, len }))
 }
 
-fn framing(status: StatusCode, is_newest: bool, headers: &HeaderMap) -> Result<Framing, Broken> {
-    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Framing::Length(0));
-    }
-    let last = |value: &HeaderValue| value.as_bytes().rsplit(|byte| *byte == b',').next().map(|coding| coding.trim_ascii().to_vec());
-    if let Some(value) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
-        let is_chunked = last(value).is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        return match (is_newest, is_chunked) {
-            (false, _) => Err(Broken::Length),
-            (true, true) => Ok(Framing::Chunked),
-            (true, false) => Ok(Framing::UntilClose),
-        };
-    }
-    let mut length = None;
-    for told in headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
-        let told = told.trim_ascii();
-        let digits = std::str::from_utf8(told).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let told: u64 = digits.and_then(|text| text.parse().ok()).ok_or(Broken::Length)?;
-        if length.is_some_and(|length| length != told) {
-            return Err(Broken::Length);
-        }
-        length = Some(told);
-    }
-    Ok(length.map_or(Framing::UntilClose, Framing::Length))
+/// What the fields say of the end of the body, and of the connection.
+#[derive(Default)]
+struct End {
+    length: Option<u64>,
+    /// The length is told as something else than one number.
+    doubtful: bool,
+    /// The last transfer coding, and whether it is the one that is understood.
+    chunked: Option<bool>,
+    close: bool,
+    keep_alive: bool,
 }
 
-/// Whether `Connection` has the option.
-fn has_option(headers: &HeaderMap, wanted: &str) -> bool {
-    let mut options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+impl End {
+    /// Takes in what a field says; true when it is about nothing but this.
+    fn tells(&mut self, name: &str, value: &[u8]) -> bool {
+        let parts = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        match name.len() {
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                for told in parts() {
+                    let digits = std::str::from_utf8(told).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                    let told = digits.and_then(|text| text.parse().ok());
+                    let before = std::mem::replace(&mut self.length, told);
+                    self.doubtful |= told.is_none() || before.is_some() && before != told;
+                }
+                true
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                self.chunked = parts().next_back().map(|last| last.eq_ignore_ascii_case(b"chunked"));
+                true
+            }
+            10 if name.eq_ignore_ascii_case("connection") => {
+                self.close |= parts().any(|option| option.eq_ignore_ascii_case(b"close"));
+                self.keep_alive |= parts().any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
+                // It may name fields that are not to be passed on.
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn framing(&self, status: StatusCode, is_newest: bool) -> Result<Framing, Broken> {
+        if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            return Ok(Framing::Length(0));
+        }
+        match self.chunked {
+            Some(_) if !is_newest => Err(Broken::Length),
+            Some(true) => Ok(Framing::Chunked),
+            Some(false) => Ok(Framing::UntilClose),
+            None if self.doubtful => Err(Broken::Length),
+            None => Ok(self.length.map_or(Framing::UntilClose, Framing::Length)),
+        }
+    }
+
+    /// Whether the connection stays open, as far as the fields say. Whoever
+    /// takes the length for the end of a body in chunks takes its rest for the
+    /// next answer, so with both it does not.
+    fn keeps(&self, is_newest: bool) -> bool {
+        let two_lengths = self.chunked.is_some() && (self.length.is_some() || self.doubtful);
+        !self.close && (is_newest || self.keep_alive) && !two_lengths
+    }
 }
 
 #[cfg(test)]
