@@ -44,7 +44,7 @@ pub struct Metrics {
 struct Known {
     /// `provider` and `model` values in use.
     models: HashSet<(Arc<str>, Arc<str>)>,
-    attempts: HashMap<(Arc<str>, Arc<str>, Class), IntCounter>,
+    attempts: HashMap<(Arc<str>, Arc<str>, Class), IntCounter, foldhash::fast::RandomState>,
 }
 
 /// The state of one model, for the gauges.

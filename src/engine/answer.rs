@@ -370,7 +370,8 @@ fn refuse(mut draft: Draft, mut refusal: Refusal, fleet: &Fleet) -> Reply {
 
 fn note_ask(draft: &mut Draft, ask: &Ask) {
     // A name can be as long as the body; the record keeps what a reader needs of it.
-    let model: String = ask.model.as_deref().unwrap_or("auto").chars().take(256).collect();
+    let name = ask.model.as_deref().unwrap_or("auto");
+    let model = if name.len() <= 256 { name.to_owned() } else { name.chars().take(256).collect() };
     draft.edit(|record| {
         record.model = model;
         record.stream = ask.stream;

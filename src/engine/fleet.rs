@@ -130,7 +130,7 @@ pub struct Fleet {
     /// Masks every key in use.
     pub redactor: Arc<Redactor>,
     providers: Vec<Arc<ProviderState>>,
-    models: HashMap<Arc<str>, Arc<ModelState>>,
+    models: HashMap<Arc<str>, Arc<ModelState>, foldhash::fast::RandomState>,
     /// States of models that only their providers can know.
     unlisted: Arc<Mutex<HashMap<Arc<str>, Arc<ModelState>>>>,
 }
@@ -151,7 +151,7 @@ impl Fleet {
         let providers: Vec<Arc<ProviderState>> =
             settings.providers.iter().map(|provider| before.and_then(|before| before.state_of(provider)).unwrap_or_default()).collect();
         let table = build_table(&settings, &providers);
-        let mut models = HashMap::new();
+        let mut models = HashMap::default();
         for (_, candidate) in table.candidates().filter(|(_, candidate)| candidate.in_pool) {
             let known = before.and_then(|before| before.models.get(&candidate.label)).cloned();
             models.insert(Arc::clone(&candidate.label), known.unwrap_or_default());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::capacity::Room;
 use super::connection::{Busy, Clocks};
@@ -138,7 +138,7 @@ fn discard(mut body: Incoming, clocks: &Arc<Clocks>) {
                 }
             }
         };
-        let _ = tokio::time::timeout(PATIENCE, reading).await;
+        let _ = timeout(PATIENCE, reading).await;
     });
 }
 
@@ -156,7 +156,14 @@ fn poll_part(body: &mut Incoming, hush: &Hush, cx: &mut Context<'_>) -> Poll<Opt
 }
 
 /// Reads a request's body whole, up to `most` bytes, as far as there is room.
-pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+pub(super) async fn read(body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+    timeout(PATIENCE, whole(body, most, room, clocks)).await.unwrap_or_else(|_| {
+        let message = "the request body did not arrive within 2 minutes";
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message))
+    })
+}
+
+async fn whole(mut body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
     let too_large = || {
         let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
         ApiError::new(
@@ -170,27 +177,19 @@ pub(super) async fn read(mut body: Incoming, most: u64, room: &mut Room, clocks:
         discard(body, clocks);
         return Err(too_large());
     }
-    let deadline = Instant::now() + PATIENCE;
     let mut collected: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     loop {
-        let frame = match timeout_at(deadline, std::future::poll_fn(|cx| poll_part(&mut body, &clocks.hush, cx))).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(problem))) => {
+        let frame = match std::future::poll_fn(|cx| poll_part(&mut body, &clocks.hush, cx)).await {
+            Some(Ok(frame)) => frame,
+            Some(Err(problem)) => {
                 return Err(ApiError::new(
                     StatusCode::BAD_REQUEST,
                     "invalid_request_error",
                     format!("the request body could not be read: {problem}"),
                 ));
             }
-            Ok(None) => break,
-            Err(_) => {
-                return Err(ApiError::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "request_timeout",
-                    "the request body did not arrive within 2 minutes",
-                ));
-            }
+            None => break,
         };
         let Ok(bytes) = frame.into_data() else { continue };
         let have = joined.len() + collected.as_ref().map_or(0, Bytes::len);

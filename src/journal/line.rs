@@ -28,11 +28,12 @@ trait Put {
 /// Puts an array.
 fn array<'a>(items: impl IntoIterator<Item = &'a (impl Put + ?Sized + 'a)>, line: &mut Vec<u8>) {
     line.push(b'[');
-    let first = line.len();
+    let mut items = items.into_iter();
+    if let Some(first) = items.next() {
+        first.put(line);
+    }
     for item in items {
-        if line.len() > first {
-            line.push(b',');
-        }
+        line.push(b',');
         item.put(line);
     }
     line.push(b']');
@@ -125,17 +126,23 @@ impl Put for Arc<str> {
     }
 }
 
-macro_rules! as_serde {
-    ($($kind:ty)*) => {
-        $(impl Put for $kind {
+macro_rules! numbers {
+    ($($number:ty)*) => {
+        $(impl Put for $number {
             fn put(&self, line: &mut Vec<u8>) {
-                json(self, line);
+                line.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
             }
         })*
     };
 }
 
-as_serde!(u16 u64 i64 Why);
+numbers!(u16 u64 i64);
+
+impl Put for Why {
+    fn put(&self, line: &mut Vec<u8>) {
+        json(self, line);
+    }
+}
 
 fn json(value: &(impl serde::Serialize + ?Sized), line: &mut Vec<u8>) {
     // Writing to memory does not fail, and JSON has a form for each text and number.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{Line, Upstream};
@@ -381,6 +381,7 @@ fn embedded_event(live: &Live, event: &crate::sse::Event, data: &[u8], chunk: Ch
 }
 
 fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = || value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    value.len() >= wanted.len() && kind().eq_ignore_ascii_case(wanted.as_bytes())
 }

@@ -2,9 +2,7 @@
 //! the provider's own key.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
-};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{Method, Request, Uri};
 
 use super::body::RequestBody;
@@ -124,8 +122,9 @@ impl Outgoing<'_> {
         let mut head = Vec::with_capacity(self.template.start.len() + self.caller.len() + USUAL);
         head.extend_from_slice(&self.template.start);
         self.template.others(self.caller).for_each(|(name, value)| write_field(&mut head, name, value));
-        write_field(&mut head, &CONTENT_LENGTH, &HeaderValue::from(self.body.len()));
-        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"content-length: ");
+        head.extend_from_slice(itoa::Buffer::new().format(self.body.len()).as_bytes());
+        head.extend_from_slice(b"\r\n\r\n");
         std::iter::once(Bytes::from(head)).chain(self.body.clone().into_parts())
     }
 

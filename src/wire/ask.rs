@@ -7,6 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::members::{Members, members};
+use super::skim::plain_string;
 use crate::catalog::Tier;
 
 /// A chat completion request: its bytes, and what was read of them.
@@ -126,18 +127,18 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
     let mut limit = None;
     for member in &members {
         let text = body.get(member.value.clone()).unwrap_or_default();
-        match member.name(&body) {
-            "model" => ask.model = read_model(text)?,
-            "messages" => messages = Some(text),
-            "stream" => ask.stream = read_flag(text, "stream")?,
-            "max_completion_tokens" => ask.max_tokens = serde_json::from_slice(text).unwrap_or_default(),
-            "max_tokens" => limit = serde_json::from_slice(text).unwrap_or_default(),
-            "tools" | "functions" => {
+        match member.bytes(&body) {
+            b"model" => ask.model = read_model(text)?,
+            b"messages" => messages = Some(text),
+            b"stream" => ask.stream = read_flag(text, "stream")?,
+            b"max_completion_tokens" => ask.max_tokens = serde_json::from_slice(text).unwrap_or_default(),
+            b"max_tokens" => limit = serde_json::from_slice(text).unwrap_or_default(),
+            b"tools" | b"functions" => {
                 ask.needs.tools |= filled_list(text);
                 ask.prompt_bytes += text.len() as u64;
             }
-            "response_format" => ask.needs.json_schema = memchr::memmem::find(text, b"\"json_schema\"").is_some(),
-            wish if wish.starts_with("routor_") => ask.wishes.read(wish, text)?,
+            b"response_format" => ask.needs.json_schema = memchr::memmem::find(text, b"\"json_schema\"").is_some(),
+            wish if wish.starts_with(b"routor_") => ask.wishes.read(member.name(&body), text)?,
             _ => {}
         }
     }
@@ -151,7 +152,7 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
 impl Ask {
     /// Whether the request has this top-level field.
     pub fn has_field(&self, name: &str) -> bool {
-        self.members.iter().any(|member| member.name(&self.body) == name)
+        self.members.iter().any(|member| member.bytes(&self.body) == name.as_bytes())
     }
 
     fn read_messages(&mut self, messages: Option<&[u8]>) -> Result<(), Fault> {
@@ -247,8 +248,9 @@ fn read_model(text: &[u8]) -> Result<Option<String>, Fault> {
     if text == b"null" {
         return Ok(None);
     }
-    let model: String = serde_json::from_slice(text)
-        .map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?;
+    let model = plain_string(text).map_or_else(|| serde_json::from_slice(text), |model| Ok(model.to_owned()));
+    let model: String =
+        model.map_err(|_| Fault::new("model", "\"model\" must be a string, such as \"auto\" or \"google/gemini-3.5-flash\""))?;
     Ok((!model.is_empty()).then_some(model))
 }
 

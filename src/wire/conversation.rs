@@ -100,7 +100,7 @@ impl Ask {
 
     /// The items of a top-level list; empty when it is not one.
     fn list(&self, name: &str) -> Vec<&RawValue> {
-        let member = self.members.iter().find(|member| member.name(&self.body) == name);
+        let member = self.members.iter().find(|member| member.bytes(&self.body) == name.as_bytes());
         let bytes = member.and_then(|member| self.body.get(member.value.clone()));
         bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
     }

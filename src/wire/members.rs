@@ -26,8 +26,15 @@ pub(super) struct Member {
 impl Member {
     /// The name, escapes resolved; `body` is that of its request.
     pub fn name<'a>(&'a self, body: &'a [u8]) -> &'a str {
-        let plain = || std::str::from_utf8(body.get(self.key.start + 1..self.key.end.checked_sub(1)?)?).ok();
-        self.decoded.as_deref().or_else(plain).unwrap_or_default()
+        std::str::from_utf8(self.bytes(body)).unwrap_or_default()
+    }
+
+    /// The same as bytes, for which nobody looks whether they are UTF-8 (they are).
+    pub fn bytes<'a>(&'a self, body: &'a [u8]) -> &'a [u8] {
+        match &self.decoded {
+            Some(name) => name.as_bytes(),
+            None => body.get(self.key.start + 1..self.key.end.saturating_sub(1)).unwrap_or_default(),
+        }
     }
 }
 
@@ -52,8 +59,8 @@ fn skim(body: &[u8]) -> Option<Members> {
         skim.object(|skim, name| {
             let key = name.start.checked_sub(1)?..name.end + 1;
             let member = Member { decoded: None, key, value: skim.value()? };
-            let name = member.name(body);
-            let is_fault = members.len() == MOST || is_read(name) && members.iter().any(|other| other.name(body) == name);
+            let name = member.bytes(body);
+            let is_fault = members.len() == MOST || is_read(name) && members.iter().any(|other| other.bytes(body) == name);
             members.push(member);
             (!is_fault).then_some(())
         })
@@ -111,8 +118,8 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Whether routor acts on a field: then its being there twice is a mistake,
 /// since the provider might take the other one.
-fn is_read(name: &str) -> bool {
-    matches!(name, "model" | "messages" | "stream") || name.starts_with("routor_")
+fn is_read(name: &[u8]) -> bool {
+    matches!(name, b"model" | b"messages" | b"stream") || name.starts_with(b"routor_")
 }
 
 /// The fields as the library reads them.
@@ -132,7 +139,7 @@ impl<'de> Deserialize<'de> for Careful<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: SmallVec<[(Name<'de>, &'de RawValue); 12]> = SmallVec::new();
                 while let Some(name) = map.next_key::<Name<'de>>()? {
-                    if is_read(&name.0) && members.iter().any(|(other, _)| other.0 == name.0) {
+                    if is_read(name.0.as_bytes()) && members.iter().any(|(other, _)| other.0 == name.0) {
                         return Err(A::Error::custom(format!("routor: the field \"{}\" is there twice", shorten(&name.0))));
                     }
                     if members.len() == MOST {

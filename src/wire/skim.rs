@@ -233,6 +233,12 @@ impl<'a> Skim<'a> {
     }
 }
 
+/// The text of a string that has no escapes, and nothing around it.
+pub(super) fn plain_string(text: &[u8]) -> Option<&str> {
+    let place = Skim::whole(text, Skim::plain_string)?;
+    std::str::from_utf8(text.get(place)?).ok()
+}
+
 /// Whether a text stands in JSON as it is, between quotes.
 pub fn is_plain(text: &str) -> bool {
     run::<false>(text.as_bytes()) == text.len()

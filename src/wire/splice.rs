@@ -1,7 +1,11 @@
 //! Changes single top-level fields of a request. Everything else goes out
 //! byte for byte, and large bodies are not copied.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::ask::Ask;
 
@@ -18,7 +22,7 @@ pub enum Edit<'a> {
 
 /// A body as the parts it consists of; cloning copies no bytes.
 #[derive(Debug, Clone, Default)]
-pub struct Pieces(smallvec::SmallVec<[Bytes; 4]>);
+pub struct Pieces(SmallVec<[Bytes; 4]>);
 
 impl Pieces {
     /// A body in one part.
@@ -41,76 +45,62 @@ impl Pieces {
         self.0.into_iter()
     }
 
-    fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.0.push(piece);
-        }
-    }
-
     /// Up to this size one copy is cheaper than several writes.
     const FLAT: usize = 64 * 1024;
-
-    fn flatten_if_small(self) -> Self {
-        let len = self.len();
-        if len > Self::FLAT || self.0.len() < 2 {
-            return self;
-        }
-        let mut flat = BytesMut::with_capacity(len);
-        self.0.iter().for_each(|piece| flat.put_slice(piece));
-        Self::whole(flat.freeze())
-    }
 }
 
 /// The request for one model: `model` is its id, `routor_*` fields are left
 /// out, and `edit` decides for each other field by its name.
 pub fn splice<'e>(ask: &Ask, model: &str, edit: impl Fn(&str) -> Edit<'e>) -> Pieces {
     let model = serde_json::to_string(model).unwrap_or_default();
-    let mut out = Writer::new(ask);
+    let mut out = Writer { ask, parts: SmallVec::new(), at: 0 };
     let mut named = false;
     for (at, member) in ask.members.iter().enumerate() {
         let name = member.name(&ask.body);
         if name == "model" {
             named = true;
-            out.replace(member.value.clone(), &model);
+            out.replace(member.value.clone(), model.as_str());
             continue;
         }
         let change = if name.starts_with("routor_") { Edit::Drop } else { edit(name) };
         match change {
             Edit::Keep => {}
-            Edit::Rename(name) => out.replace(member.key.clone(), &format!("\"{name}\"")),
+            Edit::Rename(name) => out.replace(member.key.clone(), format!("\"{name}\"")),
             Edit::Drop => out.drop_member(at),
         }
     }
-    let mut pieces = out.finish();
+    out.copy_to(ask.body.len());
     if !named {
-        pieces = insert_first(ask, pieces, &format!("\"model\":{model},"));
+        out.insert_first(format!("\"model\":{model},"));
     }
-    pieces.flatten_if_small()
+    out.pieces()
 }
 
-/// Copies the body in order, with replacements.
+/// A part of what goes out: bytes of the request, or others.
+enum Part<'a> {
+    Body(Range<usize>),
+    Text(Cow<'a, str>),
+}
+
+/// Goes over the body in order, with replacements.
 struct Writer<'a> {
     ask: &'a Ask,
-    pieces: Pieces,
-    /// The first byte that is not written yet.
+    parts: SmallVec<[Part<'a>; 6]>,
+    /// The first byte of the body that is not in a part yet.
     at: usize,
 }
 
 impl<'a> Writer<'a> {
-    fn new(ask: &'a Ask) -> Self {
-        Self { ask, pieces: Pieces::default(), at: 0 }
-    }
-
     fn copy_to(&mut self, end: usize) {
         if end > self.at {
-            self.pieces.push(self.ask.body.slice(self.at..end));
+            self.parts.push(Part::Body(self.at..end));
             self.at = end;
         }
     }
 
-    fn replace(&mut self, place: std::ops::Range<usize>, text: &str) {
+    fn replace(&mut self, place: Range<usize>, text: impl Into<Cow<'a, str>>) {
         self.copy_to(place.start);
-        self.pieces.push(Bytes::copy_from_slice(text.as_bytes()));
+        self.parts.push(Part::Text(text.into()));
         self.at = place.end;
     }
 
@@ -135,46 +125,53 @@ impl<'a> Writer<'a> {
         self.at = self.at.max(member.value.end);
     }
 
-    /// The field before the last was left out too: the text written so far
-    /// ends with the comma in front of it.
+    /// The field before the last was left out too: the text so far ends with
+    /// the comma in front of it.
     fn cut_back_comma(&mut self) {
-        while let Some(last) = self.pieces.0.pop() {
-            let kept = last.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |at| at + 1);
-            match last.get(kept.saturating_sub(1)) {
-                Some(b',') => return self.pieces.push(last.slice(..kept - 1)),
-                Some(_) if kept > 0 => return self.pieces.push(last.slice(..kept)),
-                _ => {}
+        while let Some(Part::Body(range)) = self.parts.last_mut() {
+            let bytes = self.ask.body.get(range.clone()).unwrap_or_default();
+            if let Some(last) = bytes.iter().rposition(|byte| !byte.is_ascii_whitespace()) {
+                range.end = range.start + last + usize::from(bytes.get(last) != Some(&b','));
+                return;
             }
+            self.parts.pop();
         }
     }
 
-    fn finish(mut self) -> Pieces {
-        self.copy_to(self.ask.body.len());
-        self.pieces
+    /// Puts a field in front of the first one, which the first part goes up to or beyond.
+    fn insert_first(&mut self, text: String) {
+        let open = memchr::memchr(b'{', &self.ask.body).map_or(0, |at| at + 1);
+        if let Some(Part::Body(range)) = self.parts.first_mut() {
+            range.start = open;
+        }
+        self.parts.insert(0, Part::Text(text.into()));
+        self.parts.insert(0, Part::Body(0..open));
+    }
+
+    fn pieces(self) -> Pieces {
+        let body = &self.ask.body;
+        let len: usize = self.parts.iter().map(|part| part.bytes(body).len()).sum();
+        if len <= Pieces::FLAT {
+            let mut flat = BytesMut::with_capacity(len);
+            self.parts.iter().for_each(|part| flat.put_slice(part.bytes(body)));
+            return Pieces::whole(flat.freeze());
+        }
+        let piece = |part: Part<'_>| match part {
+            Part::Body(range) => body.slice(range),
+            Part::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        };
+        Pieces(self.parts.into_iter().map(piece).filter(|piece| !piece.is_empty()).collect())
     }
 }
 
-/// Puts a field in front of the first one.
-fn insert_first(ask: &Ask, pieces: Pieces, text: &str) -> Pieces {
-    let open = memchr::memchr(b'{', &ask.body).map_or(0, |at| at + 1);
-    let mut out = Pieces::default();
-    let mut left = Some(open);
-    for piece in pieces.into_parts() {
-        match left {
-            Some(skip) if piece.len() >= skip => {
-                out.push(piece.slice(..skip));
-                out.push(Bytes::copy_from_slice(text.as_bytes()));
-                out.push(piece.slice(skip..));
-                left = None;
-            }
-            Some(skip) => {
-                left = Some(skip - piece.len());
-                out.push(piece);
-            }
-            None => out.push(piece),
+impl Part<'_> {
+    /// What it stands for; `body` is that of its request.
+    fn bytes<'b>(&'b self, body: &'b [u8]) -> &'b [u8] {
+        match self {
+            Part::Body(range) => body.get(range.clone()).unwrap_or_default(),
+            Part::Text(text) => text.as_bytes(),
         }
     }
-    out
 }
 
 #[cfg(test)]
