@@ -146,7 +146,8 @@ fn discard(mut body: Incoming, clocks: &Arc<Clocks>) {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The next part of a body. The library wakes its side when a part is taken, so
-/// that it reads the next one; there is none behind the last.
+/// that it reads the next one; there is none behind the last. More than that
+/// one waking is somebody else's, and is made up for.
 fn poll_part(body: &mut Incoming, hush: &Hush, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
     let (part, unheard) = hush.over(|| Pin::new(&mut *body).poll_frame(cx));
     if unheard > usize::from(body.is_end_stream()) {

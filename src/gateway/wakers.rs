@@ -1,5 +1,5 @@
-//! What a connection's task does not look at each time it runs. It runs thrice
-//! for a request, and most of what it waits for comes once in its life, if ever.
+//! What a connection's task does not look at each time it runs: it runs twice or
+//! more for a request, and some of what it waits for comes once in its life, if ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
