@@ -136,7 +136,7 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
         });
     }
     let chain: Vec<Arc<str>> = attempts.iter().map(|attempt| format!("{}/{}", attempt.provider, attempt.model).into()).collect();
-    Ok(Record {
+    let mut record = Record {
         id: any.arbitrary()?,
         time: Moment::now().before(Duration::from_secs(any.arbitrary()?)),
         model: name(any)?,
@@ -153,5 +153,10 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
         attempts,
         skipped: Vec::new(),
         traceparent: None,
-    })
+    };
+    // No request ends as if the first model had answered when another one did.
+    if record.had_fallback() && record.outcome == Outcome::Served {
+        record.outcome = Outcome::Fallback;
+    }
+    Ok(record)
 }
