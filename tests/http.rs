@@ -578,6 +578,22 @@ fn d128_a_body_that_is_too_large_is_refused_before_100_continue() {
 }
 
 #[test]
+fn a_body_in_parts_that_came_together_is_read_to_its_end_at_once() {
+    let (_a, daemon) = one();
+    let body = ask("auto");
+    let (left, right) = body.split_at(10);
+    let parts = format!("{:x}\r\n{left}\r\n{:x}\r\n{right}\r\n0\r\n\r\n", left.len(), right.len());
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port())).unwrap();
+    // Nothing else comes, and a connection looks at itself every ten seconds only.
+    stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    let head = "host: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    stream.write_all(format!("POST {CHAT} HTTP/1.1\r\n{head}{parts}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
 fn d129_pipelined_requests_are_answered_in_order() {
     let (a, daemon) = one();
     a.then(Reply::answer("first")).then(Reply::answer("second"));
