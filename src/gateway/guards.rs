@@ -151,8 +151,8 @@ pub(super) fn hops(headers: &HeaderMap, own: &HeaderValue) -> Result<HeaderValue
 pub(super) fn check_content(headers: &HeaderMap) -> Result<(), ApiError> {
     let unsupported = |message: &str| Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let name = || kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if kind != b"application/json" && !name().eq_ignore_ascii_case(b"application/json") {
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !kind.eq_ignore_ascii_case(b"application/json") {
         return unsupported("the body must be sent as JSON; with curl add: -H 'Content-Type: application/json'");
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {

@@ -213,10 +213,9 @@ fn request_id(headers: &HeaderMap) -> String {
 /// 96 random bits; the formatting machinery would take most of the time for it.
 fn new_id() -> String {
     let bits = fastrand::u128(..);
-    let digits: [u8; 24] = std::array::from_fn(|at| {
-        let digit = (bits >> (4 * at)) as u8 & 15;
-        // Without a branch: the letters are so far behind the digits.
-        b'0' + digit + u8::from(digit > 9) * (b'a' - b'9' - 1)
+    let digits: [u8; 24] = std::array::from_fn(|at| match (bits >> (4 * at)) as u8 & 15 {
+        digit @ 0..10 => b'0' + digit,
+        digit => b'a' + digit - 10,
     });
     ["req_", std::str::from_utf8(&digits).unwrap_or_default()].concat()
 }

@@ -48,16 +48,6 @@ impl Batch {
         self.fallbacks += i64::from(record.had_fallback());
     }
 
-    /// How many records they are.
-    pub(super) fn count(&self) -> u64 {
-        self.count.unsigned_abs()
-    }
-
-    /// The buffer, to be used again.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.text
-    }
-
     /// Whether more belong into another one.
     pub(super) fn is_full(&self) -> bool {
         self.text.len() >= BATCH_TEXT

@@ -41,12 +41,44 @@ fn array<'a>(items: impl IntoIterator<Item = &'a (impl Put + ?Sized + 'a)>, line
 
 impl Put for Record {
     fn put(&self, line: &mut Vec<u8>) {
-        let Record { id, time, model, tier, chain, stream, outcome, status, served_by, ms, first_ms, .. } = self;
-        let Record { prompt_tokens, completion_tokens, attempts, skipped, traceparent: _, .. } = self;
+        // All of them by name, so that a new field is not forgotten here.
+        let Record {
+            id,
+            time,
+            model,
+            tier,
+            chain,
+            stream,
+            outcome,
+            status,
+            served_by,
+            ms,
+            first_ms,
+            prompt_tokens,
+            completion_tokens,
+            attempts,
+            skipped,
+            traceparent: _,
+        } = self;
         let (time, tier, outcome) = (time.millis(), tier.map(|tier| Name(tier.name())), Name(outcome.name()));
-        let first: [&dyn Put; 11] = [id, &time, model, &tier, chain, stream, &outcome, status, served_by, ms, first_ms];
-        let rest: [&dyn Put; 4] = [prompt_tokens, completion_tokens, attempts, skipped];
-        array(first.into_iter().chain(rest), line);
+        let fields: [&dyn Put; 15] = [
+            id,
+            &time,
+            model,
+            &tier,
+            chain,
+            stream,
+            &outcome,
+            status,
+            served_by,
+            ms,
+            first_ms,
+            prompt_tokens,
+            completion_tokens,
+            attempts,
+            skipped,
+        ];
+        array(fields, line);
     }
 }
 

@@ -35,7 +35,7 @@ const VERSION: i64 = 3;
 /// The oldest version with the same tables.
 const OLDEST: i64 = 2;
 
-/// Records are kept as they came together, one a line ([`line`]): to insert
+/// Records are kept as they came together, one a line (`line.rs`): to insert
 /// each as a row of its own would cost more than all else that the log does. A
 /// batch is called by the place of its last record. The newest is never
 /// removed, so that places only rise: emptied when it is too old.

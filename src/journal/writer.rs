@@ -336,7 +336,7 @@ impl Writer {
         taken.records.into_iter().flatten().for_each(|record| self.show(record));
         if !taken.batches.is_empty() {
             self.commit(first, &taken.batches);
-            self.spare.extend(taken.batches.into_iter().map(Batch::into_buffer));
+            self.spare.extend(taken.batches.into_iter().map(|batch| batch.text));
             self.spare.truncate(SPARE);
         }
         self.trim();
@@ -353,7 +353,7 @@ impl Writer {
 
     fn commit(&mut self, first: i64, batches: &[Batch]) {
         if let Err(problem) = self.store_batches(first, batches) {
-            self.dropped.fetch_add(batches.iter().map(Batch::count).sum(), Ordering::Relaxed);
+            self.dropped.fetch_add(batches.iter().map(|batch| batch.count.unsigned_abs()).sum(), Ordering::Relaxed);
             // A store that failed is opened anew for the next batch: its file may have gone.
             self.store = None;
             self.complain(&problem.to_string());

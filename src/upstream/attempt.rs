@@ -382,6 +382,6 @@ fn embedded_event(live: &Live, event: &crate::sse::Event, data: &[u8], chunk: Ch
 
 fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let kind = || value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    value.len() >= wanted.len() && kind().eq_ignore_ascii_case(wanted.as_bytes())
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())
 }

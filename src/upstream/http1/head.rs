@@ -78,28 +78,25 @@ impl End {
     /// Takes in what a field says; true when it is about nothing but this.
     fn tells(&mut self, name: &str, value: &[u8]) -> bool {
         let parts = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        match name.len() {
-            14 if name.eq_ignore_ascii_case("content-length") => {
-                for told in parts() {
-                    let digits = std::str::from_utf8(told).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-                    let told = digits.and_then(|text| text.parse().ok());
-                    let before = std::mem::replace(&mut self.length, told);
-                    self.doubtful |= told.is_none() || before.is_some() && before != told;
-                }
-                true
+        if name.eq_ignore_ascii_case("content-length") {
+            for told in parts() {
+                let digits = std::str::from_utf8(told).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                let told = digits.and_then(|text| text.parse().ok());
+                let before = std::mem::replace(&mut self.length, told);
+                self.doubtful |= told.is_none() || before.is_some() && before != told;
             }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                self.chunked = parts().next_back().map(|last| last.eq_ignore_ascii_case(b"chunked"));
-                true
-            }
-            10 if name.eq_ignore_ascii_case("connection") => {
-                self.close |= parts().any(|option| option.eq_ignore_ascii_case(b"close"));
-                self.keep_alive |= parts().any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
-                // It may name fields that are not to be passed on.
-                false
-            }
-            _ => false,
+            return true;
         }
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            self.chunked = parts().next_back().map(|last| last.eq_ignore_ascii_case(b"chunked"));
+            return true;
+        }
+        if name.eq_ignore_ascii_case("connection") {
+            self.close |= parts().any(|option| option.eq_ignore_ascii_case(b"close"));
+            self.keep_alive |= parts().any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
+        }
+        // `Connection` is kept: it may name fields that are not to be passed on.
+        false
     }
 
     fn framing(&self, status: StatusCode, is_newest: bool) -> Result<Framing, Broken> {
