@@ -27,6 +27,7 @@ pub mod health;
 pub mod routing;
 pub mod redact;
 // Floor 2, doors: one outside thing each.
+pub mod turn;
 pub mod system;
 pub mod paths;
 pub mod journal;

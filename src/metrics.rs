@@ -44,8 +44,11 @@ pub struct Metrics {
 struct Known {
     /// `provider` and `model` values in use.
     models: HashSet<(Arc<str>, Arc<str>)>,
-    attempts: HashMap<(Arc<str>, Arc<str>, Class), IntCounter, foldhash::fast::RandomState>,
+    attempts: HashMap<Arc<str>, OfProvider, foldhash::fast::RandomState>,
 }
+
+/// The counters of a provider's models, each by what attempts came to.
+type OfProvider = HashMap<Arc<str>, HashMap<Class, IntCounter, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
 
 /// The state of one model, for the gauges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,8 +148,8 @@ impl Metrics {
 
     fn attempted(&self, attempt: &Attempt) {
         let mut known = lock(&self.known);
-        let key = (Arc::clone(&attempt.provider), Arc::clone(&attempt.model), attempt.class);
-        let provider = match known.attempts.get(&key) {
+        let counter = known.attempts.get(&attempt.provider).and_then(|models| models.get(&attempt.model)?.get(&attempt.class));
+        let provider = match counter {
             Some(counter) => {
                 counter.inc();
                 &*attempt.provider
@@ -156,7 +159,8 @@ impl Metrics {
                 let counter = self.attempts.with_label_values(&[provider, model, attempt.class.name()]);
                 counter.inc();
                 if *provider == *attempt.provider {
-                    known.attempts.insert(key, counter);
+                    let models = known.attempts.entry(Arc::clone(&attempt.provider)).or_default();
+                    models.entry(Arc::clone(&attempt.model)).or_default().insert(attempt.class, counter);
                 }
                 provider
             }

@@ -14,6 +14,7 @@ use crate::failover::{Aftermath, Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, Skipped, millis};
 use crate::routing::{Bearings, Candidate, Decision, Fit, Refusal, Why, cost, count, decide, fit, fit_counted};
+use crate::turn;
 use crate::upstream::{Caller, Failure, Live, Refused, Sent, Task, Upstream, Whole, send};
 use crate::wire::Ask;
 
@@ -116,7 +117,7 @@ impl Run<'_> {
                 left -= 1;
                 continue;
             }
-            let now = Instant::now();
+            let now = turn::now();
             let ticket = if in_reserve { self.fleet.force(candidate, now) } else { self.fleet.admit(candidate, now) };
             let Some(ticket) = ticket else {
                 if in_reserve {
@@ -193,7 +194,7 @@ impl Run<'_> {
         let timeouts = self.fleet.timeouts(candidate);
         let left = timeouts.total.checked_sub(now.saturating_duration_since(self.started)).filter(|left| !left.is_zero())?;
         let own = if self.ask.stream { timeouts.first } else { timeouts.response };
-        let deadline = (now + share(own, left, behind)).into();
+        let deadline = now + share(own, left, behind);
         let (ask, caller, facts) = (self.ask, self.caller, candidate.facts.as_ref());
         draft.begin(&facts.provider, &facts.id, now);
         let task = Task { place: candidate.provider, connect: timeouts.connect, provider, facts, ask, caller, deadline };
@@ -203,7 +204,7 @@ impl Run<'_> {
     fn note_failure(&self, candidate: &Candidate, ticket: Ticket, failure: &Failure, draft: &mut Draft, progress: &mut Progress) {
         // What this machine lacks says nothing about the provider.
         let after = if failure.ours { Aftermath::default() } else { aftermath(failure.class, failure.hint) };
-        let now = Instant::now();
+        let now = turn::now();
         ticket.failed(failure.class, after, self.fleet.policy(), now, self.engine.uptime_at(now));
         match failure.class {
             Class::ModelGone => tracing::warn!("{} is not there: {}; it is left out for 10 min", candidate.label, failure.detail),
@@ -231,7 +232,7 @@ impl Run<'_> {
     }
 
     fn deliver_whole(&self, whole: Whole, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
-        let (status, now) = (whole.status.as_u16(), Instant::now());
+        let (status, now) = (whole.status.as_u16(), turn::now());
         let routed = self.priced(won.candidate, won.note(now, &mut draft, routed, status, None, self.upstream_id(&whole.headers)));
         won.ticket.committed(now).good(self.engine.uptime_at(now), Took::Whole(now.saturating_duration_since(won.started)));
         draft.edit(|record| {
@@ -243,7 +244,7 @@ impl Run<'_> {
     }
 
     fn deliver_stream(&self, live: Box<Live>, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
-        let now = Instant::now();
+        let now = turn::now();
         let first = now.saturating_duration_since(won.started);
         let (status, headers) = (live.status, live.headers.clone());
         let routed =
@@ -299,7 +300,7 @@ impl Run<'_> {
     /// Seconds until the first candidate may be tried again; `None` unless all
     /// are cooling.
     fn retry_after(&self, chain: &[&Candidate]) -> Option<u64> {
-        let now = Instant::now();
+        let now = turn::now();
         let wait = |candidate: &&Candidate| {
             let (_, provider) = self.fleet.provider(candidate.provider)?;
             let left = |view| match view {

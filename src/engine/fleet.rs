@@ -11,6 +11,7 @@ use crate::failover::{Aftermath, Breaker, Class, Pass, Policy, View};
 use crate::health::{Figures, Point, Took, Window};
 use crate::redact::Redactor;
 use crate::routing::{Candidate, CandidateId, Member, Table};
+use crate::turn;
 use crate::upstream::{Checked, Standing};
 
 /// The state of one provider, shared by all requests and kept over changes of the pool.
@@ -301,12 +302,15 @@ impl Ticket {
     /// it counts is told at its end.
     pub fn committed(mut self, now: Instant) -> Report {
         self.settled = true;
-        if self.provider_pass.is_probe() || lock(&self.provider.breaker).view(now) != View::Ready {
+        self.model_pass = lock(&self.model.breaker).begun(self.model_pass);
+        let mut provider = lock(&self.provider.breaker);
+        if self.provider_pass.is_probe() || provider.view(now) != View::Ready {
+            // Before it is ready again, or what was before would make it cool at once.
             lock(&self.provider.window).restart();
         }
-        let model_pass = lock(&self.model.breaker).begun(self.model_pass);
-        let provider_pass = lock(&self.provider.breaker).begun(self.provider_pass);
-        Report { provider: Arc::clone(&self.provider), model: Arc::clone(&self.model), provider_pass, model_pass }
+        self.provider_pass = provider.begun(self.provider_pass);
+        drop(provider);
+        Report(self)
     }
 
     /// The attempt failed; `uptime` is the engine's.
@@ -343,7 +347,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.settled {
-            let now = Instant::now();
+            let now = turn::now();
             lock(&self.model.breaker).returned(self.model_pass, now);
             lock(&self.provider.breaker).returned(self.provider_pass, now);
         }
@@ -353,37 +357,34 @@ impl Drop for Ticket {
 /// Tells how an answer that had begun went on. Nothing is told of one whose
 /// caller left.
 #[derive(Debug)]
-pub(super) struct Report {
-    provider: Arc<ProviderState>,
-    model: Arc<ModelState>,
-    provider_pass: Pass,
-    model_pass: Pass,
-}
+pub(super) struct Report(Ticket);
 
 impl Report {
     /// The answer came to its end.
     pub fn good(&self, uptime: Duration, took: Took) {
-        lock(&self.provider.window).record(uptime, true, Some(took));
-        if self.provider.warned.load(Ordering::Relaxed) {
-            self.provider.warned.store(false, Ordering::Relaxed);
+        let Ticket { provider, model, provider_pass, model_pass, .. } = &self.0;
+        lock(&provider.window).record(uptime, true, Some(took));
+        if provider.warned.load(Ordering::Relaxed) {
+            provider.warned.store(false, Ordering::Relaxed);
         }
-        lock(&self.model.breaker).succeeded(self.model_pass);
-        lock(&self.provider.breaker).succeeded(self.provider_pass);
+        lock(&model.breaker).succeeded(*model_pass);
+        lock(&provider.breaker).succeeded(*provider_pass);
     }
 
     /// The answer broke, or its provider said why it goes no further.
     pub fn broken(&self, after: Aftermath, policy: Policy, now: Instant, uptime: Duration) {
+        let Ticket { provider, model, model_pass, .. } = &self.0;
         if after.health == Some(false) {
-            lock(&self.provider.window).record(uptime, false, None);
+            lock(&provider.window).record(uptime, false, None);
         }
         match after.cool_model {
-            Some(wait) => lock(&self.model.breaker).cool(now, wait),
-            None if after.blame_model => lock(&self.model.breaker).failed(self.model_pass, now, policy),
+            Some(wait) => lock(&model.breaker).cool(now, wait),
+            None if after.blame_model => lock(&model.breaker).failed(*model_pass, now, policy),
             None => {}
         }
         match after.cool_provider {
-            Some(wait) => lock(&self.provider.breaker).cool(now, wait),
-            None if after.blame_model => self.provider.trip_if_failing(policy, now, uptime),
+            Some(wait) => lock(&provider.breaker).cool(now, wait),
+            None if after.blame_model => provider.trip_if_failing(policy, now, uptime),
             None => {}
         }
     }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::journal::Journal;
+use crate::turn;
 use crate::upstream::{Upstream, Validator};
 
 pub use answer::Call;
@@ -105,7 +106,7 @@ impl Engine {
 
     /// The time since the start, as health windows count it.
     pub fn uptime(&self) -> std::time::Duration {
-        self.uptime_at(Instant::now())
+        self.uptime_at(turn::now())
     }
 
     /// The same for a clock that has been looked at.

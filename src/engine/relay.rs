@@ -21,6 +21,7 @@ use crate::failover::{Class, ErrorText, aftermath, classify_embedded};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, millis};
 use crate::sse::Event;
+use crate::turn;
 use crate::upstream::{Live, Look, Next};
 
 /// Events that are there already go out together, up to about this many bytes.
@@ -96,7 +97,7 @@ impl Relay {
             fallback,
             pace,
             events,
-            timer: Box::pin(tokio::time::sleep(pace.idle)),
+            timer: Box::pin(tokio::time::sleep_until((turn::now() + pace.idle).into())),
             stopping: Box::pin(engine.stopping.clone().cancelled_owned()),
             end: None,
         }
@@ -156,7 +157,7 @@ impl Relay {
             Next::End | Next::Broken(_) => return Poll::Ready(Some(End::Broken(Class::Truncated))),
         };
         if event.data().is_some() {
-            self.timer.as_mut().reset(tokio::time::Instant::now() + self.pace.idle);
+            self.timer.as_mut().reset((turn::now() + self.pace.idle).into());
         }
         match live.look(&event) {
             Look::Plain => out.push(event.forward()),
@@ -180,7 +181,7 @@ impl Relay {
         let Some(live) = self.live.as_deref_mut() else { return Poll::Ready(Some(End::Complete)) };
         match std::task::ready!(live.poll_bytes(cx)) {
             Some(Ok(bytes)) => {
-                self.timer.as_mut().reset(tokio::time::Instant::now() + self.pace.idle);
+                self.timer.as_mut().reset((turn::now() + self.pace.idle).into());
                 out.push(bytes);
                 Poll::Ready(None)
             }
@@ -238,8 +239,8 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let (uptime, now) = (self.engine.uptime(), Instant::now());
-        let took = millis(self.pace.started.elapsed());
+        let now = turn::now();
+        let (uptime, took) = (self.engine.uptime_at(now), millis(now.saturating_duration_since(self.pace.started)));
         let mut class = Class::Ok;
         match self.end {
             Some(End::Complete) => {

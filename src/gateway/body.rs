@@ -20,6 +20,7 @@ use super::guards::{self, Visit};
 use super::wakers::Hush;
 use crate::engine::{BrokenOff, Relay};
 use crate::metrics::Metrics;
+use crate::turn;
 
 /// What goes out.
 enum Content {
@@ -157,14 +158,14 @@ fn poll_part(body: &mut Incoming, hush: &Hush, cx: &mut Context<'_>) -> Poll<Opt
 }
 
 /// Reads a request's body whole, up to `most` bytes, as far as there is room.
-pub(super) async fn read(body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
-    timeout(PATIENCE, whole(body, most, room, clocks)).await.unwrap_or_else(|_| {
+pub(super) async fn read(body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+    turn::by(turn::now() + PATIENCE, whole(body, most, room, clocks)).await.unwrap_or_else(|| {
         let message = "the request body did not arrive within 2 minutes";
         Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message))
     })
 }
 
-async fn whole(mut body: Incoming, most: u64, room: &mut Room, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
     let too_large = || {
         let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
         ApiError::new(

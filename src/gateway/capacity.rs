@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::error::ApiError;
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Capacity {
     seats: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    bodies: Semaphore,
     doors: Arc<Semaphore>,
     followers: Arc<Semaphore>,
 }
@@ -35,7 +35,8 @@ impl Capacity {
     /// Room for so many connections.
     pub fn new(connections: usize) -> Self {
         let semaphore = |count| Arc::new(Semaphore::new(count));
-        Self { seats: semaphore(connections), bodies: semaphore(BODIES), doors: semaphore(TURNED_AWAY), followers: semaphore(FOLLOWERS) }
+        let bodies = Semaphore::new(BODIES);
+        Self { seats: semaphore(connections), bodies, doors: semaphore(TURNED_AWAY), followers: semaphore(FOLLOWERS) }
     }
 
     /// Leave to serve one more connection, until it is dropped.
@@ -49,8 +50,8 @@ impl Capacity {
     }
 
     /// Room for one request's body, which grows with it.
-    pub(super) fn room(&self) -> Room {
-        Room { bodies: Arc::clone(&self.bodies), held: None }
+    pub(super) fn room(&self) -> Room<'_> {
+        Room { bodies: &self.bodies, held: None }
     }
 
     /// Tells a connection for which there is no seat that there is none.
@@ -76,21 +77,21 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// The place in memory that one request's body takes, until it is dropped.
-pub(super) struct Room {
-    bodies: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+pub(super) struct Room<'a> {
+    bodies: &'a Semaphore,
+    held: Option<SemaphorePermit<'a>>,
 }
 
-impl Room {
+impl Room<'_> {
     /// Makes room for so many bytes in all.
     pub fn for_bytes(&mut self, bytes: usize) -> Result<(), ApiError> {
         let wanted = bytes.div_ceil(UNIT).max(1);
-        let more = wanted.saturating_sub(self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let more = wanted.saturating_sub(self.held.as_ref().map_or(0, SemaphorePermit::num_permits));
         if more == 0 {
             return Ok(());
         }
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let Ok(permit) = Arc::clone(&self.bodies).try_acquire_many_owned(more) else {
+        let Ok(permit) = self.bodies.try_acquire_many(more) else {
             return Err(overloaded("too much is being asked at once; ask again in a moment"));
         };
         match &mut self.held {

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use super::head::{Fault, HeadScan};
 use super::wakers::Hush;
+use crate::turn;
 
 /// A head must be whole this long after its first byte.
 const HEAD: Duration = Duration::from_secs(30);
@@ -103,7 +104,7 @@ impl Clocks {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(turn::now().saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
     /// A request has arrived; it is being answered until the guard goes.

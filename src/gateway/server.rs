@@ -26,6 +26,7 @@ use crate::config::Listen;
 use crate::engine::{Desk, Engine};
 use crate::metrics::Metrics;
 use crate::system::Complaint;
+use crate::turn::Alarm;
 
 /// What one worker thread serves with.
 #[derive(Debug)]
@@ -189,12 +190,11 @@ impl Gateway {
         let clocks = Clocks::new();
         let stream = Arc::new(stream);
         let io = Io::new(Arc::clone(&stream), Arc::clone(&clocks));
-        let gateway = Arc::clone(&self);
-        let watched = Arc::clone(&clocks);
-        let service = service_fn(move |request| {
-            let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.busy(), Arc::clone(&clocks));
+        let (gateway, watched) = (&self, &clocks);
+        let service = service_fn(|request| {
+            let busy = watched.busy();
             async move {
-                let handled = AssertUnwindSafe(routes::handle(&gateway, request, unmapped(local), &clocks)).catch_unwind().await;
+                let handled = AssertUnwindSafe(routes::handle(gateway, request, unmapped(local), watched)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| {
                     gateway.shared.metrics.panicked();
                     gateway.shared.metrics.refused("internal_error");
@@ -227,16 +227,17 @@ impl Gateway {
             }
             Poll::Pending
         });
+        let mut alarm = Alarm::default();
         loop {
             tokio::select! {
                 biased;
-                ended = poll_fn(|_| connection.as_mut().poll(&mut Context::from_waker(&waker))) => {
+                ended = poll_fn(|cx| alarm.turn(cx, |_| connection.as_mut().poll(&mut Context::from_waker(&waker)))) => {
                     if let Err(problem) = ended {
                         tracing::trace!("a connection ended early: {problem}");
                     }
                     return;
                 }
-                () = poll_fn(|cx| left(&stream, &watched, cx)) => return,
+                () = poll_fn(|cx| left(&stream, watched, cx)) => return,
                 signal = poll_fn(|cx| signals.poll(cx)) => match signal {
                     Signal::Close => connection.as_mut().graceful_shutdown(),
                     Signal::Stop => {}

@@ -11,6 +11,7 @@ use super::writer::Journal;
 use crate::catalog::Tier;
 use crate::failover::Class;
 use crate::routing::Why;
+use crate::turn;
 
 /// A moment of the wall clock, in milliseconds since 1970. As text it is RFC
 /// 3339 in UTC with milliseconds, which is made when it is wanted: a request
@@ -247,7 +248,7 @@ impl Draft {
             skipped: Vec::new(),
             traceparent: None,
         };
-        Self { record: Some(Box::new(record)), running: None, started: Instant::now(), journal: Arc::clone(journal) }
+        Self { record: Some(Box::new(record)), running: None, started: turn::now(), journal: Arc::clone(journal) }
     }
 
     /// An attempt begins now.
@@ -303,7 +304,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let now = Instant::now();
+        let now = turn::now();
         self.concluded(now, |_| {});
         if std::thread::panicking() {
             self.end(Outcome::Failed, Some(500));

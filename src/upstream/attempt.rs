@@ -3,12 +3,11 @@
 //! error.
 
 use std::future::poll_fn;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::time::{Instant, timeout_at};
 
 use super::client::{Line, Upstream};
 use super::connect::ConnectTimeout;
@@ -22,6 +21,7 @@ use super::stream::{Live, Next};
 use crate::catalog::Facts;
 use crate::config::Provider;
 use crate::failover::{Class, ErrorText, Hint, classify, classify_embedded, retry_hint};
+use crate::turn;
 use crate::wire::{Answer, Ask, Chunk, Usage, read_answer, read_chunk};
 
 /// A whole answer up to this size is held and looked at before it is passed on.
@@ -151,14 +151,14 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
         }
         .map(Came::Answer)
     };
-    let mut failure = match timeout_at(task.deadline, coming).await {
-        Ok(Ok(Came::Answer(sent))) => return sent,
-        Ok(Ok(Came::Refusal(reply))) => {
+    let mut failure = match turn::by(task.deadline, coming).await {
+        Some(Ok(Came::Answer(sent))) => return sent,
+        Some(Ok(Came::Refusal(reply))) => {
             let failure = Box::pin(failed(reply, task.deadline)).await;
             return Sent::Failed(if line.forwarded { by_proxy(failure) } else { failure });
         }
-        Ok(Err(failure)) => failure,
-        Err(_) => Failure::new(Class::Timeout, format!("{awaited} did not come in time")),
+        Some(Err(failure)) => failure,
+        None => Failure::new(Class::Timeout, format!("{awaited} did not come in time")),
     };
     failure.status = told.map(|status| status.as_u16()).or(failure.status);
     Sent::Failed(failure)
@@ -253,9 +253,9 @@ fn within<'e>(cause: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::err
 /// again, and classifies it.
 async fn failed(reply: Reply, deadline: Instant) -> Failure {
     let Reply { status, mut headers, body } = reply;
-    let patience = deadline.min(Instant::now() + FAILED_PATIENCE);
+    let patience = deadline.min(turn::now() + FAILED_PATIENCE);
     let mut collected = Collected::default();
-    let _ = timeout_at(patience, collect(body, FAILED, &mut collected)).await;
+    let _ = turn::by(patience, collect(body, FAILED, &mut collected)).await;
     let plain = inflate(&mut headers, collected.freeze(), FAILED);
     let (body, decodable) = plain.map_or_else(|_| (Bytes::new(), false), |body| (body, true));
     let text = ErrorText::read(&body);

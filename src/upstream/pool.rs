@@ -18,6 +18,7 @@ use super::connect::{Boxed, Connector, Stream, Uses};
 use super::head::Outgoing;
 use super::http1;
 use super::received::Received;
+use crate::turn;
 
 /// Providers close idle connections after 60 s and more, Node servers after
 /// 5 s: a connection is not used again after this.
@@ -138,7 +139,7 @@ impl Pool {
     fn take(&self) -> Option<Opened> {
         let mut kept = lock(&self.kept);
         if let Some(shared) = kept.shared.as_mut().filter(|shared| shared.is_good()) {
-            shared.used = Instant::now();
+            shared.used = turn::now();
             return Some(Opened::Many(shared.clone()));
         }
         while let Some(mut link) = kept.idle.pop() {
@@ -157,7 +158,7 @@ impl Pool {
             return self.share(stream).await;
         }
         let connection = Box::new(http1::Connection::new(stream));
-        Ok(Opened::One(Link { connection, used: Instant::now(), home: Arc::downgrade(&self.kept) }))
+        Ok(Opened::One(Link { connection, used: turn::now(), home: Arc::downgrade(&self.kept) }))
     }
 
     /// Begins HTTP/2 on a connection, for all requests.
@@ -172,7 +173,7 @@ impl Pool {
             .await?;
         tokio::spawn(connection);
         sender.ready().await?;
-        let shared = Shared { sender, uses, used: Instant::now() };
+        let shared = Shared { sender, uses, used: turn::now() };
         let mut kept = lock(&self.kept);
         kept.shared = Some(shared.clone());
         sweep(&self.kept, &mut kept);
@@ -222,14 +223,14 @@ impl Link {
     /// Goes back to the pool if it can serve another request, or is closed.
     pub fn keep(mut self) {
         let Some(kept) = self.home.upgrade().filter(|_| self.connection.is_free()) else { return };
-        self.used = Instant::now();
+        self.used = turn::now();
         let mut locked = lock(&kept);
         locked.idle.push(self);
         sweep(&kept, &mut locked);
     }
 
     fn is_good(&mut self) -> bool {
-        self.used.elapsed() < IDLE && self.connection.is_open()
+        turn::now().saturating_duration_since(self.used) < IDLE && self.connection.is_open()
     }
 }
 
@@ -248,6 +249,6 @@ impl Shared {
     }
 
     fn is_good(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed() && self.used.elapsed() < IDLE
+        self.sender.is_ready() && !self.sender.is_closed() && turn::now().saturating_duration_since(self.used) < IDLE
     }
 }
