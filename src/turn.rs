@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -29,9 +29,9 @@ pub fn now() -> Instant {
 
 /// Waits for `future` until `deadline`; `None` when it did not come in time.
 /// In a turn, it must be polled whenever the turn's task is: it is the task
-/// that is woken at the deadline.
-pub async fn by<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+/// that is woken at the deadline. (Pinned where it is, because an argument would
+/// have two places in this future.)
+pub async fn by<F: Future>(deadline: Instant, mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut own: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -99,6 +99,7 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -138,10 +139,10 @@ mod tests {
     fn what_does_not_come_in_time_is_given_up_in_a_turn_and_outside() {
         run(async {
             let started = Instant::now();
-            assert_eq!(by(started + SOON, pending::<()>()).await, None);
+            assert_eq!(by(started + SOON, pin!(pending::<()>())).await, None);
             assert!(started.elapsed() >= SOON);
             let started = Instant::now();
-            let (output, turns) = in_turns(&mut Alarm::default(), by(started + SOON, pending::<()>())).await;
+            let (output, turns) = in_turns(&mut Alarm::default(), by(started + SOON, pin!(pending::<()>()))).await;
             assert_eq!((output, turns), (None, 2));
             assert!(started.elapsed() >= SOON);
         });
@@ -151,9 +152,9 @@ mod tests {
     fn what_is_there_is_given_out_however_late_it_is() {
         run(async {
             let past = Instant::now() - SOON;
-            assert_eq!(by(past, async { 7 }).await, Some(7));
-            assert_eq!(in_turns(&mut Alarm::default(), by(past, async { 7 })).await, (Some(7), 1));
-            assert_eq!(in_turns(&mut Alarm::default(), by(past, pending::<()>())).await, (None, 1));
+            assert_eq!(by(past, pin!(async { 7 })).await, Some(7));
+            assert_eq!(in_turns(&mut Alarm::default(), by(past, pin!(async { 7 }))).await, (Some(7), 1));
+            assert_eq!(in_turns(&mut Alarm::default(), by(past, pin!(pending::<()>()))).await, (None, 1));
         });
     }
 
@@ -163,15 +164,15 @@ mod tests {
             let mut alarm = Alarm::default();
             let wait = async |alarm: &mut Alarm, time: Duration| {
                 let started = Instant::now();
-                let (output, turns) = in_turns(alarm, by(started + time, pending::<()>())).await;
+                let (output, turns) = in_turns(alarm, by(started + time, pin!(pending::<()>()))).await;
                 assert_eq!(output, None);
                 assert!(started.elapsed() >= time && started.elapsed() < time + Duration::from_secs(20), "{:?}", started.elapsed());
                 turns
             };
-            let first = in_turns(&mut alarm, by(Instant::now() + SOON, tokio::task::yield_now())).await;
+            let first = in_turns(&mut alarm, by(Instant::now() + SOON, pin!(tokio::task::yield_now()))).await;
             assert_eq!(first, (Some(()), 2), "it is left set");
             assert_eq!(wait(&mut alarm, SOON * 3).await, 3, "once more for the ring that was for another");
-            let far = in_turns(&mut alarm, by(Instant::now() + Duration::from_secs(60), tokio::task::yield_now())).await;
+            let far = in_turns(&mut alarm, by(Instant::now() + Duration::from_secs(60), pin!(tokio::task::yield_now()))).await;
             assert_eq!(far, (Some(()), 2));
             assert_eq!(wait(&mut alarm, SOON).await, 2, "it was put forward");
         });
@@ -182,12 +183,11 @@ mod tests {
         run(async {
             let started = Instant::now();
             let inner = async {
-                by(started + Duration::from_secs(60), async {
-                    assert_eq!(by(started + SOON, pending::<()>()).await, None);
-                })
-                .await
+                let never = pin!(pending::<()>());
+                let first = pin!(by(started + SOON, never));
+                assert_eq!(by(started + Duration::from_secs(60), first).await, Some(None));
             };
-            assert_eq!(in_turns(&mut Alarm::default(), inner).await, (Some(()), 2));
+            assert_eq!(in_turns(&mut Alarm::default(), inner).await, ((), 2));
             assert!(started.elapsed() >= SOON);
         });
     }

@@ -46,7 +46,7 @@ impl Engine {
         note_decision(&mut draft, &fleet, &decision);
         let upstream = desk.upstream(self, &fleet);
         let run = Run { engine: self, fleet: &fleet, upstream: &upstream.1, ask: &ask, caller: &caller, started: draft.started() };
-        run.attempts(decision, draft).await
+        run.attempts(&decision, draft).await
     }
 }
 
@@ -87,7 +87,7 @@ struct Progress {
 impl Run<'_> {
     /// Candidates in order; those that cool are kept for the end and tried
     /// all the same when nothing else is left.
-    async fn attempts(&self, decision: Decision, mut draft: Draft) -> Reply {
+    async fn attempts(&self, decision: &Decision, mut draft: Draft) -> Reply {
         let ids = decision.chain.iter().filter_map(|id| self.fleet.candidate(*id));
         let chain: Vec<&Candidate> = decision.unlisted.as_deref().into_iter().chain(ids).collect();
         let routed = Routed {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -159,7 +159,7 @@ fn poll_part(body: &mut Incoming, hush: &Hush, cx: &mut Context<'_>) -> Poll<Opt
 
 /// Reads a request's body whole, up to `most` bytes, as far as there is room.
 pub(super) async fn read(body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
-    turn::by(turn::now() + PATIENCE, whole(body, most, room, clocks)).await.unwrap_or_else(|| {
+    turn::by(turn::now() + PATIENCE, pin!(whole(body, most, room, clocks))).await.unwrap_or_else(|| {
         let message = "the request body did not arrive within 2 minutes";
         Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message))
     })

@@ -8,7 +8,8 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderMap, HeaderName,
     HeaderValue, VARY,
 };
-use http::{Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use serde_json::json;
 
@@ -53,8 +54,7 @@ const NOT_YET: [&str; 12] = [
 ];
 
 /// Answers one request. Nothing is read of it before the guards have passed it.
-pub(super) async fn handle(gateway: &Gateway, request: Request<Incoming>, local: IpAddr, clocks: &Arc<Clocks>) -> Response<Out> {
-    let (head, body) = request.into_parts();
+pub(super) async fn handle(gateway: &Gateway, head: &Parts, body: Incoming, local: IpAddr, clocks: &Arc<Clocks>) -> Response<Out> {
     #[cfg(debug_assertions)]
     let panics_at = super::hooks::in_stream(&head.headers);
     if body.is_end_stream() {

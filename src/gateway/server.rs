@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -191,10 +193,11 @@ impl Gateway {
         let stream = Arc::new(stream);
         let io = Io::new(Arc::clone(&stream), Arc::clone(&clocks));
         let (gateway, watched) = (&self, &clocks);
-        let service = service_fn(|request| {
+        let service = service_fn(|request: Request<Incoming>| {
             let busy = watched.busy();
+            let (head, body) = request.into_parts();
             async move {
-                let handled = AssertUnwindSafe(routes::handle(gateway, request, unmapped(local), watched)).catch_unwind().await;
+                let handled = AssertUnwindSafe(routes::handle(gateway, &head, body, unmapped(local), watched)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| {
                     gateway.shared.metrics.panicked();
                     gateway.shared.metrics.refused("internal_error");

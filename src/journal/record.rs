@@ -220,9 +220,9 @@ impl Record {
 #[derive(Debug)]
 pub struct Draft {
     record: Option<Box<Record>>,
-    /// The attempt that runs, and since when: if the caller leaves, it is
-    /// written down as cut short by that.
-    running: Option<(Attempt, Instant)>,
+    /// Since when the last attempt runs, if it does: when the caller leaves, it
+    /// stays written down as cut short by that.
+    running: Option<Instant>,
     started: Instant,
     journal: Arc<Journal>,
 }
@@ -264,15 +264,16 @@ impl Draft {
             upstream_id: None,
             possible_duplicate: false,
         };
-        self.running = Some((attempt, now));
+        self.edit(|record| record.attempts.push(attempt));
+        self.running = Some(now);
     }
 
     /// The attempt that runs has ended now: `end` fills in what it came to.
     pub fn concluded(&mut self, now: Instant, end: impl FnOnce(&mut Attempt)) {
-        if let Some((mut attempt, since)) = self.running.take() {
+        let Some(since) = self.running.take() else { return };
+        if let Some(attempt) = self.record.as_deref_mut().and_then(|record| record.attempts.last_mut()) {
             attempt.ms = millis(now.saturating_duration_since(since));
-            end(&mut attempt);
-            self.edit(|record| record.attempts.push(attempt));
+            end(attempt);
         }
     }
 

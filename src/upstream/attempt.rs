@@ -3,6 +3,7 @@
 //! error.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -11,7 +12,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::client::{Line, Upstream};
 use super::connect::ConnectTimeout;
-use super::dialect::translate;
 use super::head::{Caller, Outgoing};
 use super::http1::Broken;
 use super::inflate::{inflate, is_coded};
@@ -137,21 +137,24 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
         return Sent::Failed(Failure::new(Class::Network, "the provider's address cannot be used").unsent());
     };
     let (mut awaited, mut told) = ("an answer", None);
-    let coming = async {
-        let Reply { status, headers, body } = exchange(line, &task).await?;
-        if !status.is_success() {
-            return Ok(Came::Refusal(Reply { status, headers, body }));
-        }
-        let events = has_type(&headers, "text/event-stream");
-        (awaited, told) = (if events { "the first content" } else { "the whole answer" }, Some(status));
-        match (events, task.ask.stream) {
-            (true, true) => Box::pin(first_content(status, headers, body)).await,
-            (true, false) => Err(Failure::new(Class::Garbled, "a stream although none was asked for")),
-            (false, _) => whole(status, headers, body).await,
-        }
-        .map(Came::Answer)
+    let came = {
+        let coming = async {
+            let Reply { status, headers, body } = exchange(line, &task).await?;
+            if !status.is_success() {
+                return Ok(Came::Refusal(Reply { status, headers, body }));
+            }
+            let events = has_type(&headers, "text/event-stream");
+            (awaited, told) = (if events { "the first content" } else { "the whole answer" }, Some(status));
+            match (events, task.ask.stream) {
+                (true, true) => Box::pin(first_content(status, headers, body)).await,
+                (true, false) => Err(Failure::new(Class::Garbled, "a stream although none was asked for")),
+                (false, _) => whole(status, headers, body).await,
+            }
+            .map(Came::Answer)
+        };
+        turn::by(task.deadline, pin!(coming)).await
     };
-    let mut failure = match turn::by(task.deadline, coming).await {
+    let mut failure = match came {
         Some(Ok(Came::Answer(sent))) => return sent,
         Some(Ok(Came::Refusal(reply))) => {
             let failure = Box::pin(failed(reply, task.deadline)).await;
@@ -168,8 +171,8 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
 /// the pool that turns out to be dead before a byte came back gets one
 /// immediate replacement.
 async fn exchange(line: &Line, task: &Task<'_>) -> Result<Reply, Failure> {
-    let body = translate(task.ask, &task.provider.dialect, task.facts);
-    let request = Outgoing { template: &line.template, caller: task.caller, body };
+    let Task { caller, ask, provider, facts, .. } = *task;
+    let request = Outgoing { template: &line.template, caller, ask, provider, facts };
     let sent = match line.pool.send(false, &request).await {
         Err(problem) if died_idle(&problem) || was_refused_unread(&problem) => Box::pin(line.pool.send(true, &request)).await,
         sent => sent,
@@ -255,7 +258,7 @@ async fn failed(reply: Reply, deadline: Instant) -> Failure {
     let Reply { status, mut headers, body } = reply;
     let patience = deadline.min(turn::now() + FAILED_PATIENCE);
     let mut collected = Collected::default();
-    let _ = turn::by(patience, collect(body, FAILED, &mut collected)).await;
+    let _ = turn::by(patience, pin!(collect(body, FAILED, &mut collected))).await;
     let plain = inflate(&mut headers, collected.freeze(), FAILED);
     let (body, decodable) = plain.map_or_else(|_| (Bytes::new(), false), |body| (body, true));
     let text = ErrorText::read(&body);

@@ -11,13 +11,13 @@ use crate::wire::Pieces;
 
 /// The parts of a request on their way out.
 pub(super) struct RequestBody {
-    parts: std::vec::IntoIter<Bytes>,
+    parts: smallvec::IntoIter<[Bytes; 4]>,
     left: u64,
 }
 
 impl RequestBody {
-    pub fn new(pieces: Pieces) -> Self {
-        Self { left: pieces.len() as u64, parts: pieces.into_parts().collect::<Vec<Bytes>>().into_iter() }
+    pub fn new(pieces: &Pieces<'_>) -> Self {
+        Self { left: pieces.len() as u64, parts: pieces.share().into_iter() }
     }
 }
 

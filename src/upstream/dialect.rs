@@ -7,7 +7,7 @@ use crate::wire::{Ask, Edit, Pieces, splice};
 const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// The body for one model at one provider.
-pub(super) fn translate(ask: &Ask, dialect: &Dialect, facts: &Facts) -> Pieces {
+pub(super) fn translate<'a>(ask: &'a Ask, dialect: &Dialect, facts: &Facts) -> Pieces<'a> {
     let both = LIMITS.iter().all(|limit| ask.has_field(limit));
     splice(ask, &facts.id, |name| {
         let refused = |list: &[String]| list.iter().any(|field| field == name);
@@ -33,7 +33,8 @@ mod tests {
     use crate::wire::parse;
 
     fn translated(body: &'static str, dialect: &Dialect, facts: &Facts) -> String {
-        let bytes: Vec<u8> = translate(&parse(body.into()).unwrap(), dialect, facts).into_parts().flatten().collect();
+        let mut bytes = Vec::new();
+        translate(&parse(body.into()).unwrap(), dialect, facts).write_to(&mut bytes);
         String::from_utf8(bytes).unwrap()
     }
 

@@ -4,11 +4,13 @@
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{Method, Request, Uri};
+use smallvec::SmallVec;
 
 use super::body::RequestBody;
-use crate::catalog::Auth;
+use super::dialect::translate;
+use crate::catalog::{Auth, Facts};
 use crate::config::{Key, Provider};
-use crate::wire::Pieces;
+use crate::wire::{Ask, Pieces};
 
 /// Whether a header of the caller goes on to a provider. Everything else stays
 /// here: `Authorization`, cookies, organisation headers, whatever they may hold.
@@ -45,15 +47,7 @@ impl Caller {
         kept.push((HOPS, hops));
         Self(kept)
     }
-
-    /// The bytes they take in a head.
-    fn len(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
-    }
 }
-
-/// What a head may need beside what is known of it: two headers that the caller did not send, and the length.
-const USUAL: usize = 128;
 
 /// What every request to one provider has in common.
 pub(super) struct Template {
@@ -113,24 +107,35 @@ fn write_field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 pub(super) struct Outgoing<'a> {
     pub template: &'a Template,
     pub caller: &'a Caller,
-    pub body: Pieces,
+    pub ask: &'a Ask,
+    pub provider: &'a Provider,
+    pub facts: &'a Facts,
 }
 
-impl Outgoing<'_> {
-    /// The request in HTTP/1.1: its head and the parts of its body.
-    pub fn bytes(&self) -> impl Iterator<Item = Bytes> {
-        let mut head = Vec::with_capacity(self.template.start.len() + self.caller.len() + USUAL);
-        head.extend_from_slice(&self.template.start);
-        self.template.others(self.caller).for_each(|(name, value)| write_field(&mut head, name, value));
-        head.extend_from_slice(b"content-length: ");
-        head.extend_from_slice(itoa::Buffer::new().format(self.body.len()).as_bytes());
-        head.extend_from_slice(b"\r\n\r\n");
-        std::iter::once(Bytes::from(head)).chain(self.body.clone().into_parts())
+impl<'a> Outgoing<'a> {
+    fn body(&self) -> Pieces<'a> {
+        translate(self.ask, &self.provider.dialect, self.facts)
+    }
+
+    /// Appends the request in HTTP/1.1 to `out`, but for a large body: gives the
+    /// parts of that, which are not copied.
+    pub fn write(&self, out: &mut Vec<u8>) -> SmallVec<[Bytes; 4]> {
+        let body = self.body();
+        out.extend_from_slice(&self.template.start);
+        self.template.others(self.caller).for_each(|(name, value)| write_field(out, name, value));
+        out.extend_from_slice(b"content-length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+        if !body.is_small() {
+            return body.share();
+        }
+        body.write_to(out);
+        SmallVec::new()
     }
 
     /// The request in HTTP/2.
     pub fn request(&self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::new(self.body.clone()));
+        let mut request = Request::new(RequestBody::new(&self.body()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.template.target.clone();
         let own = self.template.headers.iter().map(|(name, value)| (name, value));

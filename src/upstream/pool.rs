@@ -120,9 +120,12 @@ impl Pool {
                 None => Box::pin(self.connect()).await.map_err(Problem::Connect)?,
             };
             let (unsent, problem) = match opened {
-                Opened::One(link) => match link.send(request.bytes()).await {
-                    Ok(reply) => return Ok(reply),
-                    Err((problem, uses)) => (matches!(problem, http1::Broken::Unsent(_)), Problem::Exchange(problem.into(), uses)),
+                Opened::One(mut link) => match link.connection.exchange(|out| request.write(out)).await {
+                    Ok(http1::Head { status, headers, .. }) => return Ok(Reply { status, headers, body: Received::one(link) }),
+                    Err(problem) => {
+                        let uses = link.connection.uses().clone();
+                        (matches!(problem, http1::Broken::Unsent(_)), Problem::Exchange(problem.into(), uses))
+                    }
                 },
                 Opened::Many(shared) => match Box::pin(shared.send(request)).await {
                     Ok(reply) => return Ok(reply),
@@ -203,13 +206,6 @@ fn sweep(kept: &Arc<Mutex<Kept>>, locked: &mut Kept) {
 }
 
 impl Link {
-    async fn send(mut self, request: impl Iterator<Item = Bytes>) -> Result<Reply, (http1::Broken, Uses)> {
-        match self.connection.exchange(request).await {
-            Ok(http1::Head { status, headers, .. }) => Ok(Reply { status, headers, body: Received::one(self) }),
-            Err(problem) => Err((problem, self.connection.uses().clone())),
-        }
-    }
-
     /// The next bytes of the answer's body.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, http1::Broken>>> {
         self.connection.poll_body(cx)

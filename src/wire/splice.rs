@@ -1,10 +1,9 @@
 //! Changes single top-level fields of a request. Everything else goes out
 //! byte for byte, and large bodies are not copied.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::ask::Ask;
@@ -20,19 +19,19 @@ pub enum Edit<'a> {
     Rename(&'a str),
 }
 
-/// A body as the parts it consists of; cloning copies no bytes.
-#[derive(Debug, Clone, Default)]
-pub struct Pieces(SmallVec<[Bytes; 4]>);
+/// A body as the parts it consists of, most of which stand in the request.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    body: &'a Bytes,
+    /// The name of the model, as JSON.
+    model: String,
+    parts: SmallVec<[Part; 4]>,
+}
 
-impl Pieces {
-    /// A body in one part.
-    pub fn whole(bytes: Bytes) -> Self {
-        Self(smallvec::smallvec![bytes])
-    }
-
+impl Pieces<'_> {
     /// The length of the body in bytes.
     pub fn len(&self) -> usize {
-        self.0.iter().map(Bytes::len).sum()
+        self.parts.iter().map(|part| self.bytes(part).len()).sum()
     }
 
     /// Whether the body has no bytes.
@@ -40,57 +39,87 @@ impl Pieces {
         self.len() == 0
     }
 
-    /// The parts in order.
-    pub fn into_parts(self) -> impl Iterator<Item = Bytes> {
-        self.0.into_iter()
+    /// Whether one copy is cheaper than several writes.
+    pub fn is_small(&self) -> bool {
+        self.len() <= Self::FLAT
     }
 
-    /// Up to this size one copy is cheaper than several writes.
+    /// Appends the body to `out`.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        self.parts.iter().for_each(|part| out.extend_from_slice(self.bytes(part)));
+    }
+
+    /// The body as parts, none of them empty; nothing of a large request is copied.
+    pub fn share(&self) -> SmallVec<[Bytes; 4]> {
+        if self.is_small() {
+            let mut flat = Vec::with_capacity(self.len());
+            self.write_to(&mut flat);
+            return smallvec::smallvec![flat.into()];
+        }
+        let share = |part: &Part| match part {
+            Part::Body(range) => self.body.slice(range.clone()),
+            Part::Model | Part::Text(_) => Bytes::copy_from_slice(self.bytes(part)),
+        };
+        self.parts.iter().map(share).filter(|part| !part.is_empty()).collect()
+    }
+
+    fn bytes<'p>(&'p self, part: &'p Part) -> &'p [u8] {
+        match part {
+            Part::Body(range) => self.body.get(range.clone()).unwrap_or_default(),
+            Part::Model => self.model.as_bytes(),
+            Part::Text(text) => text.as_bytes(),
+        }
+    }
+
     const FLAT: usize = 64 * 1024;
 }
 
 /// The request for one model: `model` is its id, `routor_*` fields are left
 /// out, and `edit` decides for each other field by its name.
-pub fn splice<'e>(ask: &Ask, model: &str, edit: impl Fn(&str) -> Edit<'e>) -> Pieces {
-    let model = serde_json::to_string(model).unwrap_or_default();
+pub fn splice<'a, 'e>(ask: &'a Ask, model: &str, edit: impl Fn(&str) -> Edit<'e>) -> Pieces<'a> {
     let mut out = Writer { ask, parts: SmallVec::new(), at: 0 };
     let mut named = false;
     for (at, member) in ask.members.iter().enumerate() {
         let name = member.name(&ask.body);
         if name == "model" {
             named = true;
-            out.replace(member.value.clone(), model.as_str());
+            out.replace(member.value.clone(), Part::Model);
             continue;
         }
         let change = if name.starts_with("routor_") { Edit::Drop } else { edit(name) };
         match change {
             Edit::Keep => {}
-            Edit::Rename(name) => out.replace(member.key.clone(), format!("\"{name}\"")),
+            Edit::Rename(name) => out.replace(member.key.clone(), Part::Text(format!("\"{name}\""))),
             Edit::Drop => out.drop_member(at),
         }
     }
     out.copy_to(ask.body.len());
     if !named {
-        out.insert_first(format!("\"model\":{model},"));
+        out.insert_model();
     }
-    out.pieces()
+    Pieces { body: &ask.body, model: serde_json::to_string(model).unwrap_or_default(), parts: out.parts }
 }
 
-/// A part of what goes out: bytes of the request, or others.
-enum Part<'a> {
+/// A part of what goes out.
+#[derive(Debug)]
+enum Part {
+    /// Bytes of the request.
     Body(Range<usize>),
-    Text(Cow<'a, str>),
+    /// The model's name.
+    Model,
+    /// Other text.
+    Text(String),
 }
 
 /// Goes over the body in order, with replacements.
 struct Writer<'a> {
     ask: &'a Ask,
-    parts: SmallVec<[Part<'a>; 6]>,
+    parts: SmallVec<[Part; 4]>,
     /// The first byte of the body that is not in a part yet.
     at: usize,
 }
 
-impl<'a> Writer<'a> {
+impl Writer<'_> {
     fn copy_to(&mut self, end: usize) {
         if end > self.at {
             self.parts.push(Part::Body(self.at..end));
@@ -98,9 +127,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn replace(&mut self, place: Range<usize>, text: impl Into<Cow<'a, str>>) {
+    fn replace(&mut self, place: Range<usize>, part: Part) {
         self.copy_to(place.start);
-        self.parts.push(Part::Text(text.into()));
+        self.parts.push(part);
         self.at = place.end;
     }
 
@@ -138,39 +167,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts a field in front of the first one, which the first part goes up to or beyond.
-    fn insert_first(&mut self, text: String) {
+    /// Puts the model in front of the first field, which the first part goes up to or beyond.
+    fn insert_model(&mut self) {
         let open = memchr::memchr(b'{', &self.ask.body).map_or(0, |at| at + 1);
         if let Some(Part::Body(range)) = self.parts.first_mut() {
             range.start = open;
         }
-        self.parts.insert(0, Part::Text(text.into()));
-        self.parts.insert(0, Part::Body(0..open));
-    }
-
-    fn pieces(self) -> Pieces {
-        let body = &self.ask.body;
-        let len: usize = self.parts.iter().map(|part| part.bytes(body).len()).sum();
-        if len <= Pieces::FLAT {
-            let mut flat = BytesMut::with_capacity(len);
-            self.parts.iter().for_each(|part| flat.put_slice(part.bytes(body)));
-            return Pieces::whole(flat.freeze());
-        }
-        let piece = |part: Part<'_>| match part {
-            Part::Body(range) => body.slice(range),
-            Part::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-        };
-        Pieces(self.parts.into_iter().map(piece).filter(|piece| !piece.is_empty()).collect())
-    }
-}
-
-impl Part<'_> {
-    /// What it stands for; `body` is that of its request.
-    fn bytes<'b>(&'b self, body: &'b [u8]) -> &'b [u8] {
-        match self {
-            Part::Body(range) => body.get(range.clone()).unwrap_or_default(),
-            Part::Text(text) => text.as_bytes(),
-        }
+        let field = [Part::Body(0..open), Part::Text("\"model\":".to_owned()), Part::Model, Part::Text(",".to_owned())];
+        self.parts.insert_many(0, field);
     }
 }
 
@@ -181,7 +185,7 @@ mod tests {
 
     fn changed(text: &str, edit: impl Fn(&str) -> Edit<'static>) -> String {
         let ask = parse(Bytes::copy_from_slice(text.as_bytes())).unwrap();
-        let bytes: Vec<u8> = splice(&ask, "m\"1", edit).into_parts().flatten().collect();
+        let bytes: Vec<u8> = splice(&ask, "m\"1", edit).share().into_iter().flatten().collect();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -227,7 +231,7 @@ mod tests {
     fn a_large_body_is_not_copied() {
         let text = format!("{{\"model\":\"x\",\"messages\":[\"{}\"]}}", "y".repeat(Pieces::FLAT));
         let ask = parse(Bytes::from(text)).unwrap();
-        let parts: Vec<Bytes> = splice(&ask, "z", |_| Edit::Keep).into_parts().collect();
+        let parts: Vec<Bytes> = splice(&ask, "z", |_| Edit::Keep).share().into_vec();
         let body = ask.body.as_ptr() as usize..ask.body.as_ptr() as usize + ask.body.len();
         assert!(parts.iter().filter(|part| part.len() > 10).all(|part| body.contains(&(part.as_ptr() as usize))));
     }
@@ -258,7 +262,7 @@ mod tests {
                 Some(b'd') => Edit::Drop,
                 Some(b'r') => names.iter().find(|known| known[1..] == *name).map_or(Edit::Keep, |known| Edit::Rename(known)),
                 _ => Edit::Keep,
-            }).into_parts().flatten().collect();
+            }).share().into_iter().flatten().collect();
             let got: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_else(|problem| panic!("{problem}: {text} -> {}", String::from_utf8_lossy(&bytes)));
             proptest::prop_assert_eq!(got, serde_json::Value::Object(wanted));
         }

@@ -34,6 +34,8 @@ thread_local! {
     /// Where a worker's connections read to. What came is copied to a place of its
     /// size, which is cheaper than a large buffer for each connection that waits.
     static DESK: RefCell<Vec<u8>> = RefCell::new(vec![0; AT_ONCE]);
+    /// Where requests are written. Most often all of one goes out at once, and nothing has to be kept.
+    static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why an exchange failed.
@@ -67,7 +69,9 @@ pub struct Connection {
     stream: Stream,
     uses: Uses,
     /// What is left to write.
-    sending: SmallVec<[Bytes; 6]>,
+    sending: SmallVec<[Bytes; 5]>,
+    /// Not a byte of the request has gone out.
+    unsent: bool,
     /// What was written may still be held back by TLS.
     unflushed: bool,
     /// What has come and has not been looked at.
@@ -81,7 +85,16 @@ impl Connection {
     /// The connection over an open stream.
     pub fn new(stream: Stream) -> Self {
         let uses = stream.uses();
-        Self { stream, uses, sending: SmallVec::new(), unflushed: false, input: Bytes::new(), body: Decoder::Done, keeps: true }
+        Self {
+            stream,
+            uses,
+            sending: SmallVec::new(),
+            unsent: true,
+            unflushed: false,
+            input: Bytes::new(),
+            body: Decoder::Done,
+            keeps: true,
+        }
     }
 
     /// What it has been used for.
@@ -89,16 +102,22 @@ impl Connection {
         &self.uses
     }
 
-    /// Sends a request and waits for the head of the answer. The rest of a
-    /// request that is answered early goes out while the body is read.
+    /// Sends a request and waits for the head of the answer. `write` puts the
+    /// request into a buffer, or its beginning, and gives what follows. What is
+    /// left of a request that is answered early goes out while the body is read.
     ///
     /// # Errors
     /// The connection broke, or what came is no answer; it is of no more use.
-    pub async fn exchange(&mut self, request: impl Iterator<Item = Bytes>) -> Result<Head, Broken> {
+    pub async fn exchange(&mut self, write: impl FnOnce(&mut Vec<u8>) -> SmallVec<[Bytes; 4]>) -> Result<Head, Broken> {
         self.uses.begin();
-        self.sending.extend(request.filter(|part| !part.is_empty()));
-        let whole: usize = self.sending.iter().map(Bytes::len).sum();
-        let head = poll_fn(|cx| self.poll_head(cx, whole)).await?;
+        let mut write = Some(write);
+        let head = poll_fn(|cx| {
+            if let Some(write) = write.take() {
+                self.begin(cx, write);
+            }
+            self.poll_head(cx)
+        });
+        let head = head.await?;
         self.uses.add();
         self.body = Decoder::from(head.framing);
         self.keeps = head.keeps;
@@ -150,9 +169,30 @@ impl Connection {
         self.keeps && look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, whole: usize) -> Poll<Result<Head, Broken>> {
+    /// Writes a request, as far as the connection takes it at once. If it does
+    /// not, it says why when it is asked again.
+    fn begin(&mut self, cx: &mut Context<'_>, write: impl FnOnce(&mut Vec<u8>) -> SmallVec<[Bytes; 4]>) {
+        OUT.with_borrow_mut(|out| {
+            out.clear();
+            let behind = write(out);
+            let mut written = 0;
+            if behind.is_empty()
+                && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, out)
+            {
+                written = count;
+            }
+            (self.unsent, self.unflushed) = (written == 0, written > 0);
+            let left = out.get(written..).unwrap_or_default();
+            if !left.is_empty() {
+                self.sending.push(Bytes::copy_from_slice(left));
+            }
+            self.sending.extend(behind);
+        });
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
         let sent = self.poll_send(cx);
-        let unsent = self.sending.iter().map(Bytes::len).sum::<usize>() == whole;
+        let unsent = self.unsent;
         loop {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(count @ 1..)) => {
@@ -203,7 +243,7 @@ impl Connection {
             }
             drop(parts);
             self.has_sent(written);
-            self.unflushed = true;
+            (self.unsent, self.unflushed) = (false, true);
         }
         if self.unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
