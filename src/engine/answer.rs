@@ -23,11 +23,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// A request on its way through the engine.
 #[derive(Debug)]
-pub struct Call {
+pub struct Call<'a> {
     /// What is asked.
     pub ask: Box<Ask>,
-    /// The caller's headers that go on.
-    pub caller: Caller,
+    /// The caller's headers.
+    pub caller: Caller<'a>,
     /// The record that is written when the request ends.
     pub draft: Draft,
 }
@@ -35,7 +35,7 @@ pub struct Call {
 impl Engine {
     /// Answers a request. Dropping the future cancels the attempt that runs
     /// and makes no other.
-    pub async fn answer(self: &Arc<Self>, desk: &Desk, call: Call) -> Reply {
+    pub async fn answer(self: &Arc<Self>, desk: &Desk, call: Call<'_>) -> Reply {
         let fleet = self.fleet();
         let Call { ask, caller, mut draft } = call;
         note_ask(&mut draft, &ask);
@@ -67,7 +67,7 @@ struct Run<'a> {
     fleet: &'a Arc<Fleet>,
     upstream: &'a Upstream,
     ask: &'a Ask,
-    caller: &'a Caller,
+    caller: &'a Caller<'a>,
     started: Instant,
 }
 
@@ -88,8 +88,7 @@ impl Run<'_> {
     /// Candidates in order; those that cool are kept for the end and tried
     /// all the same when nothing else is left.
     async fn attempts(&self, decision: &Decision, mut draft: Draft) -> Reply {
-        let ids = decision.chain.iter().filter_map(|id| self.fleet.candidate(*id));
-        let chain: Vec<&Candidate> = decision.unlisted.as_deref().into_iter().chain(ids).collect();
+        let chain = || self.chain(decision);
         let routed = Routed {
             tier: decision.tier,
             confidence: decision.confidence,
@@ -99,8 +98,7 @@ impl Run<'_> {
         };
         let mut progress = Progress::default();
         let mut cooling: Vec<&Candidate> = Vec::new();
-        let mut left = chain.len();
-        let mut ready = chain.iter().copied();
+        let (first, mut left, mut ready) = (chain().next(), chain().count(), chain());
         let mut forced = Vec::new().into_iter();
         let mut in_reserve = false;
         loop {
@@ -128,7 +126,7 @@ impl Run<'_> {
                 continue;
             };
             left -= 1;
-            let first = chain.first().is_some_and(|first| first.label == candidate.label);
+            let is_first = first.is_some_and(|first| first.label == candidate.label);
             let Some(sent) = self.attempt(candidate, left, now, &mut draft).await else { break };
             progress.made += 1;
             if !matches!(sent, Sent::Failed(_)) {
@@ -136,13 +134,13 @@ impl Run<'_> {
             }
             match sent {
                 Sent::Whole(whole) => {
-                    return self.deliver_whole(whole, Won { candidate, ticket, started: now, chain: &chain }, draft, routed);
+                    return self.deliver_whole(whole, Won { candidate, ticket, started: now, is_first }, draft, routed);
                 }
                 Sent::Live(live) => {
-                    return self.deliver_stream(live, Won { candidate, ticket, started: now, chain: &chain }, draft, routed);
+                    return self.deliver_stream(live, Won { candidate, ticket, started: now, is_first }, draft, routed);
                 }
                 Sent::Failed(failure) => {
-                    let verdict = judge(failure.class, first);
+                    let verdict = judge(failure.class, is_first);
                     self.note_failure(candidate, ticket, &failure, &mut draft, &mut progress);
                     match (verdict, failure.refused) {
                         (Verdict::Refuse, Some(refused)) => return self.pass_on(refused, candidate, draft, routed, progress.made),
@@ -152,7 +150,13 @@ impl Run<'_> {
                 }
             }
         }
-        self.all_failed(draft, routed, &progress, &chain)
+        self.all_failed(draft, routed, &progress, chain())
+    }
+
+    /// The candidates in order.
+    fn chain<'d>(&'d self, decision: &'d Decision) -> impl Iterator<Item = &'d Candidate> {
+        let ids = decision.chain.iter().filter_map(|id| self.fleet.candidate(*id));
+        decision.unlisted.as_deref().into_iter().chain(ids)
     }
 
     /// Whether a candidate cannot be tried at all, which is written down.
@@ -288,7 +292,7 @@ impl Run<'_> {
         (!value.is_empty() && value.len() <= 128).then(|| self.fleet.redactor.mask_text(value))
     }
 
-    fn all_failed(&self, mut draft: Draft, routed: Routed, progress: &Progress, chain: &[&Candidate]) -> Reply {
+    fn all_failed<'d>(&self, mut draft: Draft, routed: Routed, progress: &Progress, chain: impl Iterator<Item = &'d Candidate>) -> Reply {
         let too_long = progress.oversized > 0 && !progress.others_failed;
         let attempts = draft.read(|record| record.attempts.clone());
         let as_request = too_long && self.fleet.settings.server.overflow == crate::config::Overflow::BadRequest;
@@ -299,9 +303,9 @@ impl Run<'_> {
 
     /// Seconds until the first candidate may be tried again; `None` unless all
     /// are cooling.
-    fn retry_after(&self, chain: &[&Candidate]) -> Option<u64> {
+    fn retry_after<'d>(&self, chain: impl Iterator<Item = &'d Candidate>) -> Option<u64> {
         let now = turn::now();
-        let wait = |candidate: &&Candidate| {
+        let wait = |candidate: &Candidate| {
             let (_, provider) = self.fleet.provider(candidate.provider)?;
             let left = |view| match view {
                 View::Ready => None,
@@ -310,7 +314,7 @@ impl Run<'_> {
             };
             left(provider.view(now)).max(left(self.fleet.model(&candidate.label).view(now)))
         };
-        let waits: Option<Vec<Duration>> = chain.iter().map(wait).collect();
+        let waits: Option<Vec<Duration>> = chain.map(wait).collect();
         waits?.into_iter().min().map(|soonest| soonest.as_secs().saturating_add(u64::from(soonest.subsec_nanos() > 0)).max(1))
     }
 }
@@ -320,7 +324,8 @@ struct Won<'a> {
     candidate: &'a Candidate,
     ticket: Ticket,
     started: Instant,
-    chain: &'a [&'a Candidate],
+    /// Whether it is the first of the chain.
+    is_first: bool,
 }
 
 impl Won<'_> {
@@ -342,8 +347,8 @@ impl Won<'_> {
             attempt.upstream_id = upstream_id;
         });
         draft.edit(|record| record.served_by = Some(Arc::clone(label)));
-        let fallback = self.chain.first().is_some_and(|first| first.label != self.candidate.label);
-        Routed { model: Some(Arc::clone(label)), attempts: draft.read(|record| record.attempts.len()), fallback, ..routed }
+        let attempts = draft.read(|record| record.attempts.len());
+        Routed { model: Some(Arc::clone(label)), attempts, fallback: !self.is_first, ..routed }
     }
 }
 
@@ -372,9 +377,9 @@ fn refuse(mut draft: Draft, mut refusal: Refusal, fleet: &Fleet) -> Reply {
 fn note_ask(draft: &mut Draft, ask: &Ask) {
     // A name can be as long as the body; the record keeps what a reader needs of it.
     let name = ask.model.as_deref().unwrap_or("auto");
-    let model = if name.len() <= 256 { name.to_owned() } else { name.chars().take(256).collect() };
+    let end = name.char_indices().nth(256).map_or(name.len(), |(end, _)| end);
     draft.edit(|record| {
-        record.model = model;
+        record.model.push_str(name.get(..end).unwrap_or_default());
         record.stream = ask.stream;
     });
 }
@@ -382,12 +387,12 @@ fn note_ask(draft: &mut Draft, ask: &Ask) {
 fn note_decision(draft: &mut Draft, fleet: &Fleet, decision: &Decision) {
     let label = |id: &u32| fleet.candidate(*id).map(|candidate| Arc::clone(&candidate.label));
     let unlisted = decision.unlisted.iter().map(|candidate| Arc::clone(&candidate.label));
-    let chain = unlisted.chain(decision.chain.iter().filter_map(label)).collect();
-    let left_out = decision.skipped.iter().filter_map(|(id, why)| Some(skipped(fleet.candidate(*id)?, *why, None, None))).collect();
+    let chain = unlisted.chain(decision.chain.iter().filter_map(label));
+    let left_out = decision.skipped.iter().filter_map(|(id, why)| Some(skipped(fleet.candidate(*id)?, *why, None, None)));
     draft.edit(|record| {
         record.tier = decision.tier;
-        record.chain = chain;
-        record.skipped = left_out;
+        record.chain.extend(chain);
+        record.skipped.extend(left_out);
     });
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn complete(
     server: &Server,
     visit: Visit<'_>,
     body: Incoming,
-    id: String,
+    id: &str,
 ) -> Result<Response<Out>, ApiError> {
     let hops = guards::hops(visit.headers, &gateway.engine.id)?;
     let mut room = gateway.shared.capacity.room();

@@ -93,7 +93,7 @@ pub(super) async fn handle(gateway: &Gateway, head: &Parts, body: Incoming, loca
         error.message = fleet.redactor.mask_text(&error.message);
         error.into_response()
     });
-    finish(response.headers_mut(), &id, origin.as_deref());
+    finish(response.headers_mut(), id, origin.as_deref());
     if fault.is_some() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -126,7 +126,7 @@ async fn route(
     match visit.path {
         "/v1/chat/completions" if visit.method == Method::POST => {
             let body = body::checked(visit, body)?;
-            chat::complete(gateway, server, visit, body, id.to_owned()).await
+            chat::complete(gateway, server, visit, body, id).await
         }
         "/v1/routing/debug" if visit.method == Method::POST => {
             let body = body::checked(visit, body)?;
@@ -193,8 +193,8 @@ fn preflight(allowed: bool) -> Result<Response<Out>, ApiError> {
 }
 
 /// What every response carries.
-fn finish(headers: &mut HeaderMap, id: &str, origin: Option<&str>) {
-    if let Ok(id) = HeaderValue::from_str(id) {
+fn finish(headers: &mut HeaderMap, id: String, origin: Option<&str>) {
+    if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID, id);
     }
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {

@@ -5,6 +5,7 @@ mod batch;
 mod line;
 mod query;
 mod record;
+mod spare;
 mod store;
 mod trim;
 mod writer;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::spare;
 use super::writer::Journal;
 use crate::catalog::Tier;
 use crate::failover::Class;
@@ -91,7 +92,7 @@ impl<'de> Deserialize<'de> for Moment {
 }
 
 /// How a request ended. The names are stable: scripts read them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The first model of the chain answered.
@@ -102,7 +103,8 @@ pub enum Outcome {
     Failed,
     /// It broke after the commit point.
     Partial,
-    /// The caller left.
+    /// The caller left; so it is as long as nothing else is known.
+    #[default]
     ClientClosed,
     /// It was answered with a 4xx, routor's own or a provider's.
     Rejected,
@@ -171,7 +173,7 @@ pub struct Skipped {
 }
 
 /// One request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Record {
     /// The request's id, as in `X-Request-Id`.
     pub id: String,
@@ -229,26 +231,11 @@ pub struct Draft {
 
 impl Draft {
     /// Opens the record of a request that has just arrived.
-    pub fn open(journal: &Arc<Journal>, id: String) -> Self {
-        let record = Record {
-            id,
-            time: Moment::now(),
-            model: String::new(),
-            tier: None,
-            chain: Vec::new(),
-            stream: false,
-            outcome: Outcome::ClientClosed,
-            status: None,
-            served_by: None,
-            ms: 0,
-            first_ms: None,
-            prompt_tokens: None,
-            completion_tokens: None,
-            attempts: Vec::new(),
-            skipped: Vec::new(),
-            traceparent: None,
-        };
-        Self { record: Some(Box::new(record)), running: None, started: turn::now(), journal: Arc::clone(journal) }
+    pub fn open(journal: &Arc<Journal>, id: &str) -> Self {
+        let mut record = spare::take();
+        record.id.push_str(id);
+        record.time = Moment::now();
+        Self { record: Some(record), running: None, started: turn::now(), journal: Arc::clone(journal) }
     }
 
     /// An attempt begins now.

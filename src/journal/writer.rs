@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::batch::Batch;
 use super::line;
 use super::record::Record;
+use super::spare;
 use super::store::{Store, forget_journal};
 
 /// Records that wait for the writer; more are dropped and counted.
@@ -190,8 +191,12 @@ impl Journal {
             }
             waiting.add(&record, line);
             let count = waiting.count;
-            if let Some(records) = &mut waiting.records {
-                records.push(Arc::from(record));
+            match &mut waiting.records {
+                Some(records) => records.push(Arc::from(record)),
+                None => {
+                    drop(waiting);
+                    spare::put(record);
+                }
             }
             count
         });

@@ -47,7 +47,7 @@ pub struct Task<'a> {
     /// The request.
     pub ask: &'a Ask,
     /// The caller's headers that go on.
-    pub caller: &'a Caller,
+    pub caller: &'a Caller<'a>,
     /// Until the first content of a stream, or the whole of any other answer.
     pub deadline: Instant,
 }

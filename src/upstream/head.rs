@@ -31,21 +31,27 @@ fn goes_on(name: &str) -> bool {
     )
 }
 
-/// The part of the caller's headers that goes upstream.
-#[derive(Debug, Clone, Default)]
-pub struct Caller(Vec<(HeaderName, HeaderValue)>);
+/// The caller's headers, of which a part goes upstream.
+#[derive(Debug, Clone)]
+pub struct Caller<'a> {
+    headers: &'a HeaderMap,
+    hops: HeaderValue,
+}
 
 /// The routors that a request has been through, so that it does not go round
 /// in a circle: their ids, the last one behind.
 pub const HOPS: HeaderName = HeaderName::from_static("x-routor-hop");
 
-impl Caller {
-    /// Picks what may go on; `hops` is the value of [`HOPS`].
-    pub fn new(headers: &HeaderMap, hops: HeaderValue) -> Self {
-        let mut kept = Vec::with_capacity(6);
-        kept.extend(headers.iter().filter(|(name, _)| goes_on(name.as_str())).map(|(name, value)| (name.clone(), value.clone())));
-        kept.push((HOPS, hops));
-        Self(kept)
+impl<'a> Caller<'a> {
+    /// What the caller sent; `hops` is the value of [`HOPS`].
+    pub fn new(headers: &'a HeaderMap, hops: HeaderValue) -> Self {
+        Self { headers, hops }
+    }
+
+    /// What goes on.
+    fn passed(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        static NAME: HeaderName = HOPS;
+        self.headers.iter().filter(|(name, _)| goes_on(name.as_str())).chain([(&NAME, &self.hops)])
     }
 }
 
@@ -81,13 +87,13 @@ impl Template {
 
     /// The headers of a request beside the provider's own: those of the caller
     /// that these do not replace, and what no request goes without.
-    fn others<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    fn others<'a>(&'a self, caller: &'a Caller<'_>) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         static AGENT: HeaderValue = HeaderValue::from_static(concat!("routor/", env!("CARGO_PKG_VERSION")));
         static JSON: HeaderValue = HeaderValue::from_static("application/json");
         let is_own = |name: &HeaderName| self.headers.iter().any(|(own, _)| own == name);
-        let is_missing = move |name: &HeaderName| !is_own(name) && caller.0.iter().all(|(given, _)| given != name);
+        let is_missing = move |name: &HeaderName| !is_own(name) && !caller.headers.contains_key(name);
         let missing = [(&USER_AGENT, &AGENT), (&CONTENT_TYPE, &JSON)].into_iter().filter(move |(name, _)| is_missing(name));
-        caller.0.iter().map(|(name, value)| (name, value)).filter(move |(name, _)| !is_own(name)).chain(missing)
+        caller.passed().filter(move |(name, _)| !is_own(name)).chain(missing)
     }
 }
 
@@ -106,7 +112,7 @@ fn write_field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 /// One request to a provider; it can be sent as often as needed.
 pub(super) struct Outgoing<'a> {
     pub template: &'a Template,
-    pub caller: &'a Caller,
+    pub caller: &'a Caller<'a>,
     pub ask: &'a Ask,
     pub provider: &'a Provider,
     pub facts: &'a Facts,

@@ -64,8 +64,9 @@ async fn ask(engine: &Arc<Engine>, model: String) -> Answer {
     let since = Instant::now();
     let mut answer = Answer { model, class: Class::BadRequest, status: None, ms: 0 };
     let Ok(ask) = parse(Bytes::from(body.to_string())) else { return answer };
-    let draft = Draft::open(engine.journal(), "check".to_owned());
-    let caller = Caller::new(&http::HeaderMap::new(), engine.id.clone());
+    let draft = Draft::open(engine.journal(), "check");
+    let headers = http::HeaderMap::new();
+    let caller = Caller::new(&headers, engine.id.clone());
     match engine.answer(&Desk::new(engine), Call { ask: Box::new(ask), caller, draft }).await {
         Reply::Whole { status, .. } | Reply::Stream { status, .. } => {
             answer.class = if status.is_success() { Class::Ok } else { Class::BadRequest };
