@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
@@ -17,6 +17,7 @@ use super::connection::{Busy, Clocks};
 use super::error::ApiError;
 use super::events::Events;
 use super::guards::{self, Visit};
+use super::large::Joined;
 use super::wakers::Hush;
 use crate::engine::{BrokenOff, Relay};
 use crate::metrics::Metrics;
@@ -179,8 +180,8 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
         discard(body, clocks);
         return Err(too_large());
     }
-    let mut collected: Option<Bytes> = None;
-    let mut joined = BytesMut::new();
+    let mut first: Option<Bytes> = None;
+    let mut joined: Option<Joined> = None;
     loop {
         let frame = match std::future::poll_fn(|cx| poll_part(&mut body, &clocks.hush, cx)).await {
             Some(Ok(frame)) => frame,
@@ -194,7 +195,7 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
             None => break,
         };
         let Ok(bytes) = frame.into_data() else { continue };
-        let have = joined.len() + collected.as_ref().map_or(0, Bytes::len);
+        let have = joined.as_ref().map(Joined::len).or(first.as_ref().map(Bytes::len)).unwrap_or(0);
         if (have + bytes.len()) as u64 > most {
             discard(body, clocks);
             return Err(too_large());
@@ -204,17 +205,17 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
             return Err(overloaded);
         }
         // Most bodies arrive in one piece, which is then used as it is.
-        match collected.take() {
-            None if joined.is_empty() => collected = Some(bytes),
-            first => {
-                if let Some(first) = first {
-                    joined.reserve(usize::try_from(expected).unwrap_or(0).max(first.len() + bytes.len()));
-                    joined.extend_from_slice(&first);
-                }
-                joined.extend_from_slice(&bytes);
+        match (first.take(), &mut joined) {
+            (None, None) => first = Some(bytes),
+            (None, Some(joined)) => joined.push(&bytes),
+            (Some(before), joined) => {
+                let whole = usize::try_from(expected).unwrap_or(0).max(have + bytes.len());
+                let joined = joined.insert(Joined::with_capacity(whole));
+                joined.push(&before);
+                joined.push(&bytes);
             }
         }
     }
     clocks.has_all();
-    Ok(collected.unwrap_or_else(|| joined.freeze()))
+    Ok(joined.map(Joined::freeze).or(first).unwrap_or_default())
 }

@@ -13,6 +13,7 @@ mod guards;
 mod head;
 #[cfg(debug_assertions)]
 mod hooks;
+mod large;
 mod models;
 mod page;
 mod reply;
