@@ -117,6 +117,11 @@ impl Clocks {
         Busy(Arc::clone(self))
     }
 
+    /// Whether no request is being answered.
+    pub fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) == 0
+    }
+
     /// The request has been read to its end: what comes now belongs to another.
     pub fn has_all(&self) {
         self.whole.store(true, Ordering::Relaxed);

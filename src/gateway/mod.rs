@@ -19,6 +19,7 @@ mod page;
 mod reply;
 mod routes;
 mod server;
+mod turnstile;
 mod wakers;
 
 pub use body::Out;

@@ -18,10 +18,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
+use super::turnstile::Turnstile;
 use super::wakers::{Seldom, audible};
 use super::{error, routes};
 use crate::config::Listen;
@@ -36,6 +37,7 @@ pub struct Gateway {
     pub(super) engine: Arc<Engine>,
     pub(super) desk: Desk,
     pub(super) shared: Arc<Shared>,
+    turnstile: Turnstile,
 }
 
 /// What all worker threads share.
@@ -133,12 +135,14 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 impl Gateway {
     /// A gateway for one worker thread.
     pub fn new(engine: &Arc<Engine>, shared: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), shared: Arc::clone(shared) })
+        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), shared: Arc::clone(shared), turnstile: Turnstile::default() })
     }
 
     /// Serves until it is to close, then waits for the connections
     /// that are being answered. Idle ones are closed at once.
     pub async fn serve(self: Arc<Self>, listeners: Listeners) -> io::Result<()> {
+        let gateway = Arc::clone(&self);
+        let _turning = AbortOnDropHandle::new(tokio::spawn(async move { gateway.turnstile.turn().await }));
         let closing = &self.shared.closing;
         let connections = TaskTracker::new();
         let mut acceptors = Vec::new();
@@ -230,11 +234,16 @@ impl Gateway {
             }
             Poll::Pending
         });
-        let mut alarm = Alarm::default();
+        let (mut alarm, mut waits) = (Alarm::default(), false);
         loop {
             tokio::select! {
                 biased;
-                ended = poll_fn(|cx| alarm.turn(cx, |_| connection.as_mut().poll(&mut Context::from_waker(&waker)))) => {
+                ended = poll_fn(|cx| {
+                    if watched.is_idle() && !self.turnstile.lets_in(&mut waits, cx) {
+                        return Poll::Pending;
+                    }
+                    alarm.turn(cx, |_| connection.as_mut().poll(&mut Context::from_waker(&waker)))
+                }) => {
                     if let Err(problem) = ended {
                         tracing::trace!("a connection ended early: {problem}");
                     }
