@@ -1,6 +1,7 @@
 //! HTTP in: what the daemon's port answers. It guards, reads, asks the engine
 //! and writes; it decides nothing about models.
 
+mod answering;
 mod api;
 mod body;
 mod capacity;

@@ -1,6 +1,5 @@
 //! The port: sockets, connections, and the threads that serve them.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -20,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::answering::Answering;
 use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
 use super::turnstile::Turnstile;
@@ -196,20 +196,20 @@ impl Gateway {
         let clocks = Clocks::new();
         let stream = Arc::new(stream);
         let io = Io::new(Arc::clone(&stream), Arc::clone(&clocks));
-        let (gateway, watched) = (&self, &clocks);
-        let service = service_fn(|request: Request<Incoming>| {
-            let busy = watched.busy();
+        let (gateway, watched) = (Arc::clone(&self), Arc::clone(&clocks));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.busy(), Arc::clone(&clocks));
             let (head, body) = request.into_parts();
-            async move {
-                let handled = AssertUnwindSafe(routes::handle(gateway, &head, body, unmapped(local), watched)).catch_unwind().await;
+            Answering::new(async move {
+                let handled = AssertUnwindSafe(routes::handle(&gateway, &head, body, unmapped(local), &clocks)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| {
                     gateway.shared.metrics.panicked();
                     gateway.shared.metrics.refused("internal_error");
                     error::internal().into_response()
                 });
                 response.body_mut().hold(busy, &gateway.shared.metrics);
-                Ok::<_, Infallible>(response)
-            }
+                response
+            })
         });
         // Whether the client leaves is noticed by `left`; to look for it on its own would cost the library a buffer for each request.
         let connection = http1::Builder::new().max_buf_size(BUFFER).half_close(true).serve_connection(io, service);
@@ -249,7 +249,7 @@ impl Gateway {
                     }
                     return;
                 }
-                () = poll_fn(|cx| left(&stream, watched, cx)) => return,
+                () = poll_fn(|cx| left(&stream, &watched, cx)) => return,
                 signal = poll_fn(|cx| signals.poll(cx)) => match signal {
                     Signal::Close => connection.as_mut().graceful_shutdown(),
                     Signal::Stop => {}
