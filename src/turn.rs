@@ -5,10 +5,11 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
 #[derive(Clone, Copy)]
@@ -44,7 +45,10 @@ pub async fn by<F: Future>(deadline: Instant, mut future: Pin<&mut F>) -> Option
                 TURN.set(Some(Turn { again, ..turn }));
                 Poll::Pending
             }
-            None => own.get_or_insert_with(|| Box::pin(sleep_until(deadline.into()))).as_mut().poll(cx).map(|()| None),
+            None => {
+                let own = own.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
+                pin!(unconstrained(own)).poll(cx).map(|()| None)
+            }
         }
     })
     .await
@@ -89,7 +93,8 @@ impl Alarm {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
         timer.as_mut().reset(at.into());
         self.at = Some(at);
-        if timer.as_mut().poll(cx).is_ready() {
+        // A task that has done its share would be told "pending" without being put down to be woken.
+        if pin!(unconstrained(timer)).poll(cx).is_ready() {
             self.at = None;
             cx.waker().wake_by_ref();
         }
@@ -99,7 +104,6 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -189,6 +193,28 @@ mod tests {
             };
             assert_eq!(in_turns(&mut Alarm::default(), inner).await, ((), 2));
             assert!(started.elapsed() >= SOON);
+        });
+    }
+
+    #[test]
+    fn a_task_that_has_done_its_share_is_woken_all_the_same() {
+        run(async {
+            let started = Instant::now();
+            let mut first = true;
+            let never = pin!(pending::<()>());
+            let mut waiting = pin!(by(started + SOON, never));
+            let tired = poll_fn(|cx| {
+                let tires = std::mem::take(&mut first);
+                while tires && tokio::task::coop::has_budget_remaining() {
+                    let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+                }
+                waiting.as_mut().poll(cx)
+            });
+            let mut alarm = Alarm::default();
+            // It wakes the task long after, should nothing else do so.
+            let watched = tokio::time::timeout(SOON * 300, in_turns(&mut alarm, tired)).await;
+            assert!(watched.is_ok_and(|(output, _)| output.is_none()));
+            assert!(started.elapsed() < SOON * 200, "{:?}", started.elapsed());
         });
     }
 }

@@ -46,8 +46,11 @@ fn edit(ask: &Ask, name: &str) -> Edit<'static> {
 fn changed<'e>(ask: &Ask, edit: impl Fn(&str) -> Edit<'e>) -> Vec<u8> {
     let pieces = splice(ask, MODEL, edit);
     let len = pieces.len();
-    let bytes: Vec<u8> = pieces.into_parts().flatten().collect();
+    let bytes: Vec<u8> = pieces.share().into_iter().flatten().collect();
     assert_eq!(bytes.len(), len);
+    let mut written = Vec::new();
+    pieces.write_to(&mut written);
+    assert_eq!(written, bytes);
     bytes
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -234,12 +235,12 @@ impl Gateway {
             }
             Poll::Pending
         });
-        let (mut alarm, mut waits) = (Alarm::default(), false);
+        let (mut alarm, waits) = (Alarm::default(), AtomicBool::new(false));
         loop {
             tokio::select! {
                 biased;
                 ended = poll_fn(|cx| {
-                    if watched.is_idle() && !self.turnstile.lets_in(&mut waits, cx) {
+                    if watched.is_idle() && !self.turnstile.lets_in(&waits, cx) {
                         return Poll::Pending;
                     }
                     alarm.turn(cx, |_| connection.as_mut().poll(&mut Context::from_waker(&waker)))
@@ -250,7 +251,8 @@ impl Gateway {
                     return;
                 }
                 () = poll_fn(|cx| left(&stream, &watched, cx)) => return,
-                signal = poll_fn(|cx| signals.poll(cx)) => match signal {
+                // A request that has come and was put off is read before anything is closed.
+                signal = poll_fn(|cx| if waits.load(Ordering::Relaxed) { Poll::Pending } else { signals.poll(cx) }) => match signal {
                     Signal::Close => connection.as_mut().graceful_shutdown(),
                     Signal::Stop => {}
                     Signal::TimeOut => return,

@@ -6,7 +6,7 @@
 //! does not hold back: however slow the providers are, all get in.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 
@@ -28,20 +28,21 @@ pub(super) struct Turnstile {
 
 impl Turnstile {
     /// Whether a task may go on to begin a request. If not, it is woken when it
-    /// may, and keeps in `waits` that it then need not ask.
-    pub fn lets_in(&self, waits: &mut bool, cx: &Context<'_>) -> bool {
-        if std::mem::take(waits) {
+    /// may, and `waits` is on until then; it does not ask again.
+    pub fn lets_in(&self, waits: &AtomicBool, cx: &Context<'_>) -> bool {
+        if waits.load(Ordering::Relaxed) {
+            waits.store(false, Ordering::Relaxed);
             return true;
         }
         match self.came.fetch_add(1, Ordering::Relaxed) + 1 {
             GROUP => self.full.notify_one(),
             count if count > GROUP => {
                 self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(cx.waker().clone());
-                *waits = true;
+                waits.store(true, Ordering::Relaxed);
             }
             _ => {}
         }
-        !*waits
+        !waits.load(Ordering::Relaxed)
     }
 
     /// Lets the next ones in, each time when everything that had come by then
@@ -76,8 +77,8 @@ mod tests {
     use super::*;
 
     async fn begin(turnstile: &Turnstile) {
-        let mut waits = false;
-        poll_fn(|cx| if turnstile.lets_in(&mut waits, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        let waits = AtomicBool::new(false);
+        poll_fn(|cx| if turnstile.lets_in(&waits, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     fn run(work: impl Future<Output = ()>) {

@@ -72,6 +72,8 @@ pub struct Connection {
     sending: SmallVec<[Bytes; 5]>,
     /// Not a byte of the request has gone out.
     unsent: bool,
+    /// Why it did not when it was written, if that has not been said yet.
+    refused: Option<io::Error>,
     /// What was written may still be held back by TLS.
     unflushed: bool,
     /// What has come and has not been looked at.
@@ -90,6 +92,7 @@ impl Connection {
             uses,
             sending: SmallVec::new(),
             unsent: true,
+            refused: None,
             unflushed: false,
             input: Bytes::new(),
             body: Decoder::Done,
@@ -169,17 +172,18 @@ impl Connection {
         self.keeps && look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
-    /// Writes a request, as far as the connection takes it at once. If it does
-    /// not, it says why when it is asked again.
+    /// Writes a request, as far as the connection takes it at once.
     fn begin(&mut self, cx: &mut Context<'_>, write: impl FnOnce(&mut Vec<u8>) -> SmallVec<[Bytes; 4]>) {
         OUT.with_borrow_mut(|out| {
             out.clear();
             let behind = write(out);
             let mut written = 0;
-            if behind.is_empty()
-                && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, out)
-            {
-                written = count;
+            if behind.is_empty() {
+                match Pin::new(&mut self.stream).poll_write_vectored(cx, &[IoSlice::new(out)]) {
+                    Poll::Ready(Ok(count)) => written = count,
+                    Poll::Ready(Err(problem)) => self.refused = Some(problem),
+                    Poll::Pending => {}
+                }
             }
             (self.unsent, self.unflushed) = (written == 0, written > 0);
             let left = out.get(written..).unwrap_or_default();
@@ -234,6 +238,9 @@ impl Connection {
 
     /// Writes what is left of the request.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(problem) = self.refused.take() {
+            return Poll::Ready(Err(problem));
+        }
         while !self.sending.is_empty() {
             let parts: SmallVec<[IoSlice<'_>; IN_ONE_CALL]> =
                 self.sending.iter().take(IN_ONE_CALL).map(|part| IoSlice::new(part)).collect();
