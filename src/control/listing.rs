@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Tier;
 use crate::engine::Fleet;
-use crate::failover::View;
-use crate::journal::millis;
+use crate::failover::{View, millis_left};
 use crate::routing::Candidate;
 
 /// Everything that can stand in a request's `model`.
@@ -73,6 +72,6 @@ fn line(fleet: &Fleet, candidate: &Candidate, now: Instant) -> ModelLine {
         output_usd_per_mtok: facts.output_usd_per_mtok,
         in_pool,
         state: state.to_owned(),
-        cooling_ms: millis(left),
+        cooling_ms: millis_left(left),
     }
 }

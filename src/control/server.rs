@@ -16,7 +16,7 @@ use super::client::{Client, socket_name};
 use super::listing::Listing;
 use super::protocol::{Command, CoolingModel, Hello, Line, PROTOCOL, ProviderLine, Status};
 use crate::engine::{Engine, Fleet};
-use crate::failover::{Class, View};
+use crate::failover::{Class, View, millis_left};
 use crate::journal::millis;
 use crate::paths::State;
 use crate::upstream::proxy_for;
@@ -259,7 +259,7 @@ fn provider_line(fleet: &Fleet, place: usize, now: Instant) -> Option<ProviderLi
             View::Cooling(left) => ("cooling", left),
             View::Probing => ("probing", Duration::ZERO),
         };
-        Some(CoolingModel { model: candidate.facts.id.to_string(), state: name.to_owned(), cooling_ms: millis(left) })
+        Some(CoolingModel { model: candidate.facts.id.to_string(), state: name.to_owned(), cooling_ms: millis_left(left) })
     });
     Some(ProviderLine {
         provider: provider.name.clone(),

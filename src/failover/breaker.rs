@@ -28,6 +28,11 @@ pub enum View {
     Probing,
 }
 
+/// Whole milliseconds of a cooldown that are left, rounded up: 0 only when it is over.
+pub fn millis_left(left: Duration) -> u64 {
+    u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 impl View {
     /// The less ready of two: a model is as ready as its provider at most.
     pub fn max_with(self, other: Self) -> Self {
@@ -225,6 +230,13 @@ mod tests {
     fn fail(breaker: &mut Breaker, now: Instant) {
         let pass = breaker.admit(now).expect("it admits");
         breaker.failed(pass, now, POLICY);
+    }
+
+    #[test]
+    fn a_cooldown_with_no_millisecond_left_is_over() {
+        for (nanos, wanted) in [(0, 0), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2)] {
+            assert_eq!(millis_left(Duration::from_nanos(nanos)), wanted);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod error_body;
 mod retry_hint;
 mod verdict;
 
-pub use breaker::{Breaker, Pass, Policy, View};
+pub use breaker::{Breaker, Pass, Policy, View, millis_left};
 pub use budget::share;
 pub use class::Class;
 pub use classify::{blames_key, classify, classify_embedded};

@@ -12,7 +12,7 @@ use super::body::Out;
 use super::error::{ApiError, json_response};
 use super::server::Gateway;
 use crate::engine::{Fleet, ProviderState};
-use crate::failover::{Class, View};
+use crate::failover::{Class, View, millis_left};
 use crate::health::{Point, Status};
 use crate::journal::{Found, Outcome, Query, Record, Store, millis};
 use crate::metrics::{ModelGauge, Now};
@@ -108,7 +108,7 @@ fn models(fleet: &Fleet, place: usize, now: Instant) -> Vec<ModelView> {
             View::Cooling(left) => ("cooling", left),
             View::Probing => ("probing", Duration::ZERO),
         };
-        ModelView { model: candidate.facts.id.to_string(), state, cooling_ms: millis(left) }
+        ModelView { model: candidate.facts.id.to_string(), state, cooling_ms: millis_left(left) }
     };
     fleet.models_of(place).map(own).collect()
 }
