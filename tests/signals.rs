@@ -158,6 +158,26 @@ fn d257_idle_connections_do_not_delay_the_end() {
 }
 
 #[test]
+fn what_was_sent_before_the_end_is_answered() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(chain_config(&[("a", &provider)]));
+    // More than are told at once of what has come.
+    let mut clients: Vec<Client> = (0..150).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.post_chat(ASK).status, 200);
+    }
+    daemon.signal("STOP");
+    for client in &mut clients {
+        client.send("POST", "/v1/chat/completions", &[("content-type", "application/json")], ASK);
+    }
+    daemon.signal("TERM");
+    daemon.signal("CONT");
+    let answered = clients.iter_mut().filter_map(|client| client.read_response("POST").ok()).filter(|answer| answer.status == 200).count();
+    assert_eq!(answered, clients.len());
+    assert_eq!(daemon.wait_exit(Duration::from_secs(5)), 0);
+}
+
+#[test]
 fn d257_a_half_sent_request_does_not_delay_the_end_beyond_the_grace() {
     let provider = Provider::start();
     let daemon = Daemon::start(chain_config(&[("a", &provider)]));

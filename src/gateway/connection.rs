@@ -3,6 +3,7 @@
 //! previous answer, which would cut idle connections that clients still count
 //! on; this one counts from the first byte.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,10 +14,10 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Fault, HeadScan};
+use super::reactor::Client;
 use super::wakers::Hush;
 use crate::turn;
 
@@ -28,6 +29,12 @@ const IDLE: Duration = Duration::from_secs(300);
 const STALL: Duration = Duration::from_secs(60);
 /// How often the clocks are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// Where a little is read to and written from. The library's own room would
+    /// have to be cleared before it is read to, and is seldom in the processor's cache.
+    static LITTLE: RefCell<[u8; 2 << 10]> = const { RefCell::new([0; 2 << 10]) };
+}
 
 /// What a client sends before its answer is there is taken up to this size.
 const AHEAD: usize = 16 << 10;
@@ -117,11 +124,6 @@ impl Clocks {
         Busy(Arc::clone(self))
     }
 
-    /// Whether no request is being answered.
-    pub fn is_idle(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) == 0
-    }
-
     /// The request has been read to its end: what comes now belongs to another.
     pub fn has_all(&self) {
         self.whole.store(true, Ordering::Relaxed);
@@ -178,16 +180,18 @@ pub(super) struct Io {
 
 /// A socket that can be looked at while another reads it.
 struct Socket {
-    stream: Arc<TcpStream>,
+    client: Arc<Client>,
     clocks: Arc<Clocks>,
+    /// Whether the last reading left something.
+    much: bool,
     scan: HeadScan,
     /// The request whose head is looked at, by its number.
     scanned: u64,
 }
 
 impl Io {
-    pub fn new(stream: Arc<TcpStream>, clocks: Arc<Clocks>) -> Self {
-        let socket = Socket { stream, clocks: Arc::clone(&clocks), scan: HeadScan::default(), scanned: 0 };
+    pub fn new(client: Arc<Client>, clocks: Arc<Clocks>) -> Self {
+        let socket = Socket { client, clocks: Arc::clone(&clocks), much: false, scan: HeadScan::default(), scanned: 0 };
         Self { io: TokioIo::new(socket), clocks }
     }
 
@@ -201,28 +205,25 @@ impl Io {
 /// being answered. hyper is told not to look for that: it would take a new
 /// buffer for each request, and look no more once the client has sent more
 /// than its request. While the request is being read, it sees that itself.
-pub(super) fn left(stream: &TcpStream, clocks: &Clocks, cx: &mut Context<'_>) -> Poll<()> {
+pub(super) fn left(client: &Client, clocks: &Clocks, cx: &mut Context<'_>) -> Poll<()> {
     if clocks.busy.load(Ordering::Relaxed) == 0 || !clocks.whole.load(Ordering::Relaxed) {
         return Poll::Pending;
     }
     let mut some = [0u8; 1024];
     loop {
-        match stream.poll_peek(cx, &mut ReadBuf::new(&mut some)) {
-            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+        match ready!(client.poll_peek(cx, &mut some)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
             // The library will take them, or the clocks run out.
-            Poll::Ready(Ok(_)) if clocks.ahead.is_full() => return Poll::Pending,
-            Poll::Ready(Ok(_)) => {}
-            Poll::Pending => return Poll::Pending,
+            Ok(_) if clocks.ahead.is_full() => return Poll::Pending,
+            Ok(_) => {}
         }
-        match stream.try_read(&mut some) {
-            Ok(0) => return Poll::Ready(()),
+        match ready!(client.poll_read(cx, &mut some)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
             Ok(count) => {
                 clocks.ahead.take(some.get(..count).unwrap_or_default());
                 // If the library waits for them, it has to ask again.
                 cx.waker().wake_by_ref();
             }
-            Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Poll::Ready(()),
         }
     }
 }
@@ -234,25 +235,30 @@ impl AsyncRead for Socket {
             self.look(buf.filled().get(before..).unwrap_or_default());
             return Poll::Ready(Ok(()));
         }
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
-                Ok(_) => {
-                    if buf.remaining() > 0 {
-                        // All that was there has been read: to ask again before more comes would be a call for nothing.
-                        let _ = self.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-                    }
-                    self.look(buf.filled().get(before..).unwrap_or_default());
-                    return Poll::Ready(Ok(()));
-                }
-                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
-                Err(problem) => return Poll::Ready(Err(problem)),
-            }
-        }
+        self.much = ready!(self.poll_some(cx, buf))?;
+        self.look(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Socket {
+    /// Reads what there is, or some of it; whether more may be there.
+    fn poll_some(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        if self.much {
+            let room = buf.remaining();
+            let count = ready!(self.client.poll_read(cx, buf.initialize_unfilled()))?;
+            buf.advance(count);
+            return Poll::Ready(Ok(count == room));
+        }
+        LITTLE.with_borrow_mut(|little| {
+            let room = little.len().min(buf.remaining());
+            let little = little.get_mut(..room).unwrap_or_default();
+            let count = ready!(self.client.poll_read(cx, little))?;
+            buf.put_slice(little.get(..count).unwrap_or_default());
+            Poll::Ready(Ok(count == room))
+        })
+    }
+
     /// Looks at bytes that belong to a head: those that come while no request
     /// is being answered.
     fn look(&mut self, bytes: &[u8]) {
@@ -267,25 +273,32 @@ impl Socket {
             *self.clocks.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
         }
     }
+}
 
-    fn poll_send(&self, cx: &mut Context<'_>, send: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match send(&self.stream) {
-                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
-        }
+/// Puts parts one behind the other into `whole`, which is as long as they are together.
+fn join(parts: &[io::IoSlice<'_>], mut whole: &mut [u8]) {
+    for part in parts {
+        let (here, behind) = whole.split_at_mut(part.len());
+        here.copy_from_slice(part);
+        whole = behind;
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream| stream.try_write(buf))
+        self.client.poll_write(cx, buf)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream| stream.try_write_vectored(bufs))
+        // One piece is quicker to hand to the system than several.
+        let len = bufs.iter().map(|part| part.len()).sum();
+        LITTLE.with_borrow_mut(|little| match little.get_mut(..len) {
+            Some(whole) => {
+                join(bufs, whole);
+                self.client.poll_write(cx, whole)
+            }
+            None => self.client.poll_write_vectored(cx, bufs),
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -297,7 +310,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match socket2::SockRef::from(self.stream.as_ref()).shutdown(std::net::Shutdown::Write) {
+        match self.client.end() {
             Err(problem) if problem.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(problem)),
             _ => Poll::Ready(Ok(())),
         }

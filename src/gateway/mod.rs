@@ -17,10 +17,11 @@ mod hooks;
 mod large;
 mod models;
 mod page;
+mod reactor;
 mod reply;
 mod routes;
 mod server;
-mod turnstile;
+
 mod wakers;
 
 pub use body::Out;

@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::answering::Answering;
 use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
-use super::turnstile::Turnstile;
+use super::reactor::Reactor;
 use super::wakers::{Seldom, audible};
 use super::{error, routes};
 use crate::config::Listen;
@@ -38,7 +37,6 @@ pub struct Gateway {
     pub(super) engine: Arc<Engine>,
     pub(super) desk: Desk,
     pub(super) shared: Arc<Shared>,
-    turnstile: Turnstile,
 }
 
 /// What all worker threads share.
@@ -136,21 +134,28 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 impl Gateway {
     /// A gateway for one worker thread.
     pub fn new(engine: &Arc<Engine>, shared: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), shared: Arc::clone(shared), turnstile: Turnstile::default() })
+        Arc::new(Self { engine: Arc::clone(engine), desk: Desk::new(engine), shared: Arc::clone(shared) })
     }
 
     /// Serves until it is to close, then waits for the connections
     /// that are being answered. Idle ones are closed at once.
     pub async fn serve(self: Arc<Self>, listeners: Listeners) -> io::Result<()> {
-        let gateway = Arc::clone(&self);
-        let _turning = AbortOnDropHandle::new(tokio::spawn(async move { gateway.turnstile.turn().await }));
+        let (reactor, turning) = Reactor::new()?;
+        let turning = AbortOnDropHandle::new(tokio::spawn(turning));
+        tokio::select! {
+            Ok(Err(problem)) = turning => Err(problem),
+            served = self.serve_on(&reactor, listeners) => served,
+        }
+    }
+
+    async fn serve_on(self: Arc<Self>, reactor: &Arc<Reactor>, listeners: Listeners) -> io::Result<()> {
         let closing = &self.shared.closing;
         let connections = TaskTracker::new();
         let mut acceptors = Vec::new();
         for socket in listeners.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
-            let (gateway, connections, closing) = (Arc::clone(&self), connections.clone(), closing.clone());
-            acceptors.push(tokio::spawn(async move { gateway.accept(listener, &connections, &closing).await }));
+            let (gateway, reactor, connections, closing) = (Arc::clone(&self), Arc::clone(reactor), connections.clone(), closing.clone());
+            acceptors.push(tokio::spawn(async move { gateway.accept(listener, &reactor, &connections, &closing).await }));
         }
         for acceptor in acceptors {
             let _ = acceptor.await;
@@ -171,7 +176,13 @@ impl Gateway {
         tokio::time::sleep(LAST_WORDS).await;
     }
 
-    async fn accept(self: Arc<Self>, listener: tokio::net::TcpListener, connections: &TaskTracker, closing: &CancellationToken) {
+    async fn accept(
+        self: Arc<Self>,
+        listener: tokio::net::TcpListener,
+        reactor: &Arc<Reactor>,
+        connections: &TaskTracker,
+        closing: &CancellationToken,
+    ) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -179,7 +190,7 @@ impl Gateway {
             };
             match accepted {
                 Ok((stream, _)) => match self.shared.capacity.seat() {
-                    Some(seat) => drop(connections.spawn(Arc::clone(&self).connection(stream, closing.clone(), seat))),
+                    Some(seat) => drop(connections.spawn(Arc::clone(&self).connection(stream, Arc::clone(reactor), closing.clone(), seat))),
                     None => self.shared.capacity.turn_away(stream),
                 },
                 Err(problem) if is_the_connections(&problem) => {}
@@ -191,12 +202,19 @@ impl Gateway {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, closing: CancellationToken, _seat: OwnedSemaphorePermit) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        reactor: Arc<Reactor>,
+        closing: CancellationToken,
+        _seat: OwnedSemaphorePermit,
+    ) {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
         let clocks = Clocks::new();
-        let stream = Arc::new(stream);
-        let io = Io::new(Arc::clone(&stream), Arc::clone(&clocks));
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let Ok(registered) = reactor.register(stream, task.clone()) else { return };
+        let io = Io::new(Arc::clone(&registered.client), Arc::clone(&clocks));
         let (gateway, watched) = (Arc::clone(&self), Arc::clone(&clocks));
         let service = service_fn(move |request: Request<Incoming>| {
             let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.busy(), Arc::clone(&clocks));
@@ -215,14 +233,14 @@ impl Gateway {
         // Whether the client leaves is noticed by `left`; to look for it on its own would cost the library a buffer for each request.
         let connection = http1::Builder::new().max_buf_size(BUFFER).half_close(true).serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
-        let waker = poll_fn(|cx| Poll::Ready(audible(cx.waker(), &watched.hush))).await;
+        let waker = audible(&task, &watched.hush);
         let (mut closes, mut stops) = (std::pin::pin!(closing.cancelled()), std::pin::pin!(self.engine.stopping.cancelled()));
-        let (mut closing, mut stopping) = (false, false);
+        let (mut looked, mut closing, mut stopping) = (false, false, false);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut signals = Seldom::new(|cx: &mut Context<'_>| {
             if !closing && closes.as_mut().poll(cx).is_ready() {
-                closing = true;
-                return Poll::Ready(Signal::Close);
+                closing = std::mem::replace(&mut looked, true);
+                return Poll::Ready(if closing { Signal::Close } else { Signal::Look });
             }
             if closing && !stopping && stops.as_mut().poll(cx).is_ready() {
                 stopping = true;
@@ -235,14 +253,11 @@ impl Gateway {
             }
             Poll::Pending
         });
-        let (mut alarm, waits) = (Alarm::default(), AtomicBool::new(false));
+        let mut alarm = Alarm::default();
         loop {
             tokio::select! {
                 biased;
                 ended = poll_fn(|cx| {
-                    if watched.is_idle() && !self.turnstile.lets_in(&waits, cx) {
-                        return Poll::Pending;
-                    }
                     alarm.turn(cx, |_| connection.as_mut().poll(&mut Context::from_waker(&waker)))
                 }) => {
                     if let Err(problem) = ended {
@@ -250,9 +265,9 @@ impl Gateway {
                     }
                     return;
                 }
-                () = poll_fn(|cx| left(&stream, &watched, cx)) => return,
-                // A request that has come and was put off is read before anything is closed.
-                signal = poll_fn(|cx| if waits.load(Ordering::Relaxed) { Poll::Pending } else { signals.poll(cx) }) => match signal {
+                () = poll_fn(|cx| left(&registered.client, &watched, cx)) => return,
+                signal = poll_fn(|cx| signals.poll(cx)) => match signal {
+                    Signal::Look => registered.client.look_again(),
                     Signal::Close => connection.as_mut().graceful_shutdown(),
                     Signal::Stop => {}
                     Signal::TimeOut => return,
@@ -264,6 +279,8 @@ impl Gateway {
 
 /// What a connection is told while it is served.
 enum Signal {
+    /// Look whether a request has come: what is there is read before it is to close.
+    Look,
     /// Take no more requests.
     Close,
     /// End what is being answered: it asks whether it should when it is woken.

@@ -179,7 +179,7 @@ impl Connection {
             let behind = write(out);
             let mut written = 0;
             if behind.is_empty() {
-                match Pin::new(&mut self.stream).poll_write_vectored(cx, &[IoSlice::new(out)]) {
+                match Pin::new(&mut self.stream).poll_write(cx, out) {
                     Poll::Ready(Ok(count)) => written = count,
                     Poll::Ready(Err(problem)) => self.refused = Some(problem),
                     Poll::Pending => {}
