@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
+/// Runs it; what is never told of would be waited for for ever.
 fn run<F: Future>(work: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    let in_time = async { tokio::time::timeout(Duration::from_secs(20), work).await.expect("it was told of") };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(in_time)
 }
 
 /// A client, and the worker's end of its connection.
 async fn pair() -> (std::net::TcpStream, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     (client, listener.accept().await.unwrap().0)
 }
 
