@@ -1,5 +1,5 @@
 //! Which clients' sockets have something to read or room to write. On Unix a
-//! reactor of our own says so ([`grouped`]), elsewhere the runtime's ([`plain`]).
+//! reactor of our own says so (`grouped`), elsewhere the runtime's (`plain`).
 
 #[cfg(unix)]
 mod grouped;
