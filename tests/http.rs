@@ -751,3 +751,45 @@ fn d125_a_transfer_coding_before_chunked_is_refused() {
         refused_as_malformed(&daemon, &a, &format!("{head}{}", chunked(&ask("auto"))));
     }
 }
+
+#[test]
+fn d125_what_is_refused_alone_is_refused_behind_another() {
+    let (a, daemon) = one();
+    let body = ask("auto");
+    let chat = |length: &str| format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{length}\r\n\r\n");
+    let sound = [
+        ("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 0),
+        (format!("{}{body}", chat(&format!("content-length: {}", body.len()))), 1),
+        (format!("{}{}", chat("transfer-encoding: chunked"), chunked(&body)), 1),
+    ];
+    let both = format!("content-length: {}\r\ntransfer-encoding: chunked", chunked(&body).len());
+    for wrong in [both.as_str(), "transfer-encoding: gzip, chunked", "x-a: b\ntransfer-encoding: chunked"] {
+        for (before, calls) in &sound {
+            let (asked, behind) = (a.count(), chat(wrong));
+            let answers = odd(&daemon, format!("{before}{behind}{}", chunked(&body)));
+            assert_eq!((answers, a.count() - asked), (vec!["200".to_owned(), "400".to_owned()], *calls), "{wrong:?} behind {before:?}");
+            // The end of its head comes for itself.
+            let (start, end) = behind.split_at(behind.len() - 10);
+            let mut client = daemon.client();
+            client.send_raw(format!("{before}{start}"));
+            assert_eq!(client.read_response("POST").unwrap().status, 200);
+            client.send_raw(format!("{end}{}", chunked(&body)));
+            assert_eq!(client.read_response("POST").unwrap().status, 400, "{wrong:?} in two behind {before:?}");
+            assert_eq!(a.count() - asked, 2 * calls);
+        }
+    }
+}
+
+#[test]
+fn d129_a_second_request_is_taken_wherever_a_read_ends_in_it() {
+    let (_a, daemon) = one();
+    let second = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    // Reads are of powers of two, for the most part.
+    for read in [1 << 10, 2 << 10, 4 << 10, 8 << 10] {
+        for inside in 0..=second.len() {
+            let first = "GET /health HTTP/1.1\r\nhost: localhost\r\nx-a: \r\n\r\n";
+            let first = first.replace("x-a: ", &format!("x-a: {}", "y".repeat(read - first.len() - inside)));
+            assert_eq!(odd(&daemon, format!("{first}{second}")), ["200", "200"], "{inside} bytes into it, after {read}");
+        }
+    }
+}

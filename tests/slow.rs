@@ -535,3 +535,25 @@ fn d118_a_connection_whose_refused_body_was_thrown_away_serves_again() {
     thread::sleep(Duration::from_secs(45));
     assert_eq!(client.post_chat(ask("auto")).status, 200);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_head_that_came_while_the_process_stood_still_is_answered_though_its_time_is_over() {
+    let a = Provider::start();
+    let daemon = Daemon::start(support::chain_config(&[("a", &a)]));
+    // More than are told at once of what has come.
+    let mut clients: Vec<Client> = (0..150).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        client.send_raw("GET /health HTTP/1.1\r\n");
+    }
+    // So that all have been read.
+    assert_eq!(get(daemon.port(), "/health").status, 200);
+    daemon.signal("STOP");
+    for client in &mut clients {
+        client.send_raw("host: localhost\r\n\r\n");
+    }
+    thread::sleep(Duration::from_secs(41));
+    daemon.signal("CONT");
+    let answered = clients.iter_mut().filter_map(|client| client.read_response("GET").ok()).filter(|answer| answer.status == 200).count();
+    assert_eq!(answered, clients.len());
+}

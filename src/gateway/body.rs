@@ -204,7 +204,7 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
             discard(body, clocks);
             return Err(overloaded);
         }
-        // Most bodies arrive in one piece, which is then used as it is.
+        // A small body arrives in one piece, which is then used as it is.
         match (first.take(), &mut joined) {
             (None, None) => first = Some(bytes),
             (None, Some(joined)) => joined.push(&bytes),

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::head::{Fault, HeadScan};
+use super::framing::{Fault, Framing};
 use super::reactor::Client;
 use super::wakers::Hush;
 use crate::turn;
@@ -33,8 +33,11 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 thread_local! {
     /// Where a little is read to and written from. The library's own room would
     /// have to be cleared before it is read to, and is seldom in the processor's cache.
-    static LITTLE: RefCell<[u8; 2 << 10]> = const { RefCell::new([0; 2 << 10]) };
+    static LITTLE: RefCell<[u8; LITTLE_SIZE]> = const { RefCell::new([0; LITTLE_SIZE]) };
 }
+
+/// Most of a small request, and of a small answer.
+const LITTLE_SIZE: usize = 2 << 10;
 
 /// What a client sends before its answer is there is taken up to this size.
 const AHEAD: usize = 16 << 10;
@@ -84,8 +87,8 @@ pub(super) struct Clocks {
     stalled_since: AtomicU64,
     /// Requests that have begun.
     requests: AtomicU64,
-    /// What is wrong with the head of the next one.
-    fault: Mutex<Option<Fault>>,
+    /// The request that must not be answered, by its number, and why.
+    fault: OnceLock<(u64, Fault)>,
     ahead: Ahead,
     /// The request that is being answered has been read to its end.
     whole: AtomicBool,
@@ -103,7 +106,7 @@ impl Clocks {
             idle_since: AtomicU64::new(1),
             stalled_since: off(),
             requests: off(),
-            fault: Mutex::new(None),
+            fault: OnceLock::new(),
             ahead: Ahead::default(),
             whole: AtomicBool::new(false),
             hush: Arc::default(),
@@ -115,9 +118,14 @@ impl Clocks {
     }
 
     /// A request has arrived; it is being answered until the guard goes.
+    pub fn begins(self: &Arc<Self>) -> Busy {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.busy()
+    }
+
+    /// The request is not done until this guard goes, too.
     pub fn busy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
         self.whole.store(false, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         self.idle_since.store(0, Ordering::Relaxed);
@@ -129,9 +137,11 @@ impl Clocks {
         self.whole.store(true, Ordering::Relaxed);
     }
 
-    /// What is wrong with the head of the request that has just arrived.
-    pub fn take_fault(&self) -> Option<Fault> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What is wrong with the request that has just arrived.
+    pub fn fault(&self) -> Option<Fault> {
+        let (number, fault) = *self.fault.get()?;
+        // Nothing is known of what came behind it.
+        (self.requests.load(Ordering::Relaxed) >= number).then_some(fault)
     }
 
     /// Whether one of the clocks has run out.
@@ -182,16 +192,14 @@ pub(super) struct Io {
 struct Socket {
     client: Arc<Client>,
     clocks: Arc<Clocks>,
-    /// Whether the last reading left something.
+    /// Whether the last reading would have filled, or has filled, the place for a little.
     much: bool,
-    scan: HeadScan,
-    /// The request whose head is looked at, by its number.
-    scanned: u64,
+    framing: Framing,
 }
 
 impl Io {
     pub fn new(client: Arc<Client>, clocks: Arc<Clocks>) -> Self {
-        let socket = Socket { client, clocks: Arc::clone(&clocks), much: false, scan: HeadScan::default(), scanned: 0 };
+        let socket = Socket { client, clocks: Arc::clone(&clocks), much: false, framing: Framing::new() };
         Self { io: TokioIo::new(socket), clocks }
     }
 
@@ -242,13 +250,16 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
-    /// Reads what there is, or some of it; whether more may be there.
+    /// Reads what there is, or some of it; whether that is more than a little.
     fn poll_some(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         if self.much {
-            let room = buf.remaining();
+            // To clear it takes longer than to see that nothing has come.
+            if !self.client.may_read() {
+                return Poll::Pending;
+            }
             let count = ready!(self.client.poll_read(cx, buf.initialize_unfilled()))?;
             buf.advance(count);
-            return Poll::Ready(Ok(count == room));
+            return Poll::Ready(Ok(count >= LITTLE_SIZE));
         }
         LITTLE.with_borrow_mut(|little| {
             let room = little.len().min(buf.remaining());
@@ -259,18 +270,10 @@ impl Socket {
         })
     }
 
-    /// Looks at bytes that belong to a head: those that come while no request
-    /// is being answered.
+    /// Looks at what the library is given.
     fn look(&mut self, bytes: &[u8]) {
-        if self.clocks.busy.load(Ordering::Relaxed) > 0 {
-            return;
-        }
-        let requests = self.clocks.requests.load(Ordering::Relaxed);
-        if requests != self.scanned {
-            (self.scan, self.scanned) = (HeadScan::default(), requests);
-        }
-        if let Some(fault) = self.scan.feed(bytes) {
-            *self.clocks.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        if let Some(fault) = self.framing.feed(bytes) {
+            let _ = self.clocks.fault.set(fault);
         }
     }
 }

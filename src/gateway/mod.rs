@@ -10,8 +10,8 @@ mod connection;
 mod debug;
 mod error;
 mod events;
+mod framing;
 mod guards;
-mod head;
 #[cfg(debug_assertions)]
 mod hooks;
 mod large;
@@ -21,7 +21,6 @@ mod reactor;
 mod reply;
 mod routes;
 mod server;
-
 mod wakers;
 
 pub use body::Out;

@@ -65,7 +65,7 @@ pub(super) async fn handle(gateway: &Gateway, head: &Parts, body: Incoming, loca
     let server = &fleet.settings.server;
     let visit = Visit { method: &head.method, path: head.uri.path(), headers: &head.headers, local, clocks };
     let mut origin = None;
-    let fault = clocks.take_fault();
+    let fault = clocks.fault();
     let admitted = if let Some(fault) = fault {
         Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", fault.text()))
     } else if head.uri.authority().is_some() {

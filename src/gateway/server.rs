@@ -143,7 +143,10 @@ impl Gateway {
         let (reactor, turning) = Reactor::new()?;
         let turning = AbortOnDropHandle::new(tokio::spawn(turning));
         tokio::select! {
-            Ok(Err(problem)) = turning => Err(problem),
+            turned = turning => match turned {
+                Ok(Err(problem)) => Err(problem),
+                Err(problem) => Err(io::Error::other(problem)),
+            },
             served = self.serve_on(&reactor, listeners) => served,
         }
     }
@@ -213,11 +216,17 @@ impl Gateway {
         let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
         let clocks = Clocks::new();
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let Ok(registered) = reactor.register(stream, task.clone()) else { return };
+        let registered = match reactor.register(stream, task.clone()) {
+            Ok(registered) => registered,
+            Err(problem) => {
+                self.shared.complaint.make(|| tracing::warn!("no connection can be taken: {problem}"));
+                return;
+            }
+        };
         let io = Io::new(Arc::clone(&registered.client), Arc::clone(&clocks));
         let (gateway, watched) = (Arc::clone(&self), Arc::clone(&clocks));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.busy(), Arc::clone(&clocks));
+            let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.begins(), Arc::clone(&clocks));
             let (head, body) = request.into_parts();
             Answering::new(async move {
                 let handled = AssertUnwindSafe(routes::handle(&gateway, &head, body, unmapped(local), &clocks)).catch_unwind().await;
@@ -235,7 +244,7 @@ impl Gateway {
         let mut connection = std::pin::pin!(connection);
         let waker = audible(&task, &watched.hush);
         let (mut closes, mut stops) = (std::pin::pin!(closing.cancelled()), std::pin::pin!(self.engine.stopping.cancelled()));
-        let (mut looked, mut closing, mut stopping) = (false, false, false);
+        let (mut looked, mut late, mut closing, mut stopping) = (false, false, false, false);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut signals = Seldom::new(|cx: &mut Context<'_>| {
             if !closing && closes.as_mut().poll(cx).is_ready() {
@@ -246,11 +255,14 @@ impl Gateway {
                 stopping = true;
                 return Poll::Ready(Signal::Stop);
             }
+            let mut due = late;
             while look.poll_tick(cx).is_ready() {
-                if watched.is_over() {
-                    return Poll::Ready(Signal::TimeOut);
-                }
+                due = true;
             }
+            if due && watched.is_over() {
+                return Poll::Ready(if std::mem::replace(&mut late, true) { Signal::TimeOut } else { Signal::Look });
+            }
+            late = false;
             Poll::Pending
         });
         let mut alarm = Alarm::default();
@@ -267,7 +279,7 @@ impl Gateway {
                 }
                 () = poll_fn(|cx| left(&registered.client, &watched, cx)) => return,
                 signal = poll_fn(|cx| signals.poll(cx)) => match signal {
-                    Signal::Look => registered.client.look_again(),
+                    Signal::Look => registered.client.look_again().await,
                     Signal::Close => connection.as_mut().graceful_shutdown(),
                     Signal::Stop => {}
                     Signal::TimeOut => return,
@@ -279,7 +291,7 @@ impl Gateway {
 
 /// What a connection is told while it is served.
 enum Signal {
-    /// Look whether a request has come: what is there is read before it is to close.
+    /// Look what has come: that is read before the connection is closed, or its time is over.
     Look,
     /// Take no more requests.
     Close,

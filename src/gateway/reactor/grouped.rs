@@ -69,8 +69,8 @@ impl Reactor {
         Ok((Arc::clone(&reactor), reactor.turn(poll)))
     }
 
-    /// Takes a client's socket, whose `task` is woken whenever it may have become
-    /// ready for something, whether it waits for that or not.
+    /// Takes a client's socket, whose `task` is woken whenever something has come,
+    /// or there is room again, whether it waits for that or not.
     pub fn register(self: &Arc<Self>, stream: tokio::net::TcpStream, task: Waker) -> io::Result<Registered> {
         let mut stream = TcpStream::from_std(stream.into_std()?);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,8 +125,12 @@ impl Client {
             (event.is_writable() || event.is_write_closed() || event.is_error(), WRITABLE),
         ];
         let news = news.iter().filter(|(is, _)| *is).fold(0, |all, (_, ready)| all | ready);
-        self.ready.store(self.ready.load(Ordering::Relaxed) | news, Ordering::Relaxed);
-        self.task.wake_by_ref();
+        let known = self.ready.load(Ordering::Relaxed);
+        self.ready.store(known | news, Ordering::Relaxed);
+        // Some systems tell of room with each part that the client has taken.
+        if news != WRITABLE || known & WRITABLE == 0 {
+            self.task.wake_by_ref();
+        }
     }
 
     fn is_no_more(&self, ready: u8) {
@@ -177,9 +181,15 @@ impl Client {
         self.poll(WRITABLE, cx, |mut stream| stream.write_vectored(parts))
     }
 
-    /// The socket is looked at the next time, though nothing has been told.
-    pub fn look_again(&self) {
-        self.ready.store(self.ready.load(Ordering::Relaxed) | READABLE, Ordering::Relaxed);
+    /// Whether something to read may be there. If not, the task will be woken for it.
+    pub fn may_read(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) & (READABLE | ENDED) != 0
+    }
+
+    /// Afterwards, what has come by now is there, though nothing has been told of it.
+    pub fn look_again(&self) -> impl Future<Output = ()> {
+        self.ready.store(self.ready.load(Ordering::Relaxed) | READABLE | WRITABLE, Ordering::Relaxed);
+        std::future::ready(())
     }
 
     /// Says that nothing more will be written.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 /// The sockets of one worker.
 #[derive(Debug)]
@@ -84,9 +85,18 @@ impl Client {
         }
     }
 
-    /// The runtime tells all that has come at once.
+    /// Whether something to read may be there; the way to know is to try.
+    #[expect(clippy::unused_self, reason = "the other one knows")]
+    pub fn may_read(&self) -> bool {
+        true
+    }
+
+    /// Afterwards, what has come by now is there: the runtime asks the system for
+    /// it before it goes on with this.
     #[expect(clippy::unused_self, reason = "the other one has something to do")]
-    pub fn look_again(&self) {}
+    pub fn look_again(&self) -> impl Future<Output = ()> {
+        yield_now()
+    }
 
     /// Says that nothing more will be written.
     pub fn end(&self) -> io::Result<()> {

@@ -63,6 +63,7 @@ macro_rules! promises {
                     let here = register(&reactor, here).await;
                     there.write_all(b"abcdef").unwrap();
                     assert_eq!(peek(&here.client).await, 6);
+                    assert!(here.client.may_read());
                     assert_eq!((read(&here.client, 4).await, read(&here.client, 4).await), ("abcd".into(), "ef".into()));
                     let later = std::thread::spawn(move || {
                         std::thread::sleep(Duration::from_millis(30));
@@ -144,6 +145,22 @@ macro_rules! promises {
             }
 
             #[test]
+            fn what_has_come_by_now_is_found_by_a_look() {
+                run(async {
+                    let (reactor, turning) = Reactor::new().unwrap();
+                    let (mut there, here) = pair().await;
+                    let here = register(&reactor, here).await;
+                    let read = || poll_fn(|cx| Poll::Ready(here.client.poll_read(cx, &mut [0; 8]).map(Result::unwrap)));
+                    assert_eq!(read().await, Poll::Pending);
+                    there.write_all(b"abc").unwrap();
+                    assert_eq!(read().await, Poll::Pending, "nothing has been told");
+                    here.client.look_again().await;
+                    assert_eq!(read().await, Poll::Ready(3));
+                    drop(turning);
+                });
+            }
+
+            #[test]
             fn a_look_for_nothing_does_no_harm() {
                 run(async {
                     let reactor = reactor().await;
@@ -151,7 +168,7 @@ macro_rules! promises {
                     let here = register(&reactor, here).await;
                     a_while().await;
                     for _ in 0..2 {
-                        here.client.look_again();
+                        here.client.look_again().await;
                         assert!(poll_fn(|cx| Poll::Ready(here.client.poll_read(cx, &mut [0; 8]))).await.is_pending());
                     }
                     there.write_all(b"abc").unwrap();
@@ -230,24 +247,6 @@ mod groups {
             assert_eq!(begun.load(Ordering::Relaxed), 10 * GROUP);
             let most = most.load(Ordering::Relaxed);
             assert!((GROUP..=2 * GROUP).contains(&most), "{most} at once");
-        });
-    }
-
-    #[test]
-    fn what_has_come_is_found_without_being_told() {
-        run(async {
-            let (reactor, turning) = Reactor::new().unwrap();
-            let (mut there, here) = pair().await;
-            let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let here = reactor.register(here, task).unwrap();
-            let read = || poll_fn(|cx| Poll::Ready(here.client.poll_read(cx, &mut [0; 8]).map(Result::unwrap)));
-            assert_eq!(read().await, Poll::Pending);
-            there.write_all(b"abc").unwrap();
-            a_while().await;
-            assert_eq!(read().await, Poll::Pending);
-            here.client.look_again();
-            assert_eq!(read().await, Poll::Ready(3));
-            drop(turning);
         });
     }
 
