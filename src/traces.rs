@@ -140,6 +140,7 @@ fn attributes_of_attempt(attempt: &Attempt, record: &Record) -> Vec<KeyValue> {
     all.extend(number("http.response.status_code", attempt.status.map(u64::from)));
     all.extend(number("routor.first_content_ms", attempt.first_ms));
     if attempt.class == Class::Ok {
+        all.push(KeyValue::new("gen_ai.response.model", attempt.answered_as.clone().map_or(attempt.model.clone(), Into::into)));
         all.extend(number("gen_ai.usage.input_tokens", record.prompt_tokens));
         all.extend(number("gen_ai.usage.output_tokens", record.completion_tokens));
     } else {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chains::{NO_BREAKER, error_body};
 use serde_json::{Value, json};
-use support::{ASK, Pair, Reply, Step, classes, open_stream, text_of};
+use support::{ASK, Pair, Reply, Step, classes, done, finish, open_stream, text_of};
 
 // Shapes.
 
@@ -274,12 +274,23 @@ fn d069_usage_that_is_missing_is_stored_as_unknown() {
 }
 
 #[test]
-fn d070_another_models_name_in_the_answer_is_passed_on() {
+fn d070_another_models_name_in_the_answer_is_passed_on_and_logged() {
     let pair = Pair::start("");
     let body = r#"{"model":"m1-2026-01-31-preview","choices":[{"message":{"content":"from A"}}]}"#;
     pair.a.then(Reply::json(200, body));
     assert_eq!(pair.ask().text(), body);
-    assert_eq!(pair.record(1)["served_by"], "a/m1");
+    let event = |name: &str| format!("data: {{\"model\":\"{name}\",\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}]}}\n\n");
+    pair.a.then(Reply::events(vec![event("m1-of-a-stream"), finish("stop"), done()]));
+    assert!(pair.stream().read_to_end().starts_with(&event("m1-of-a-stream")));
+    pair.a.then(Reply::json(200, body.replace("m1-2026-01-31-preview", "m1")));
+    pair.ask();
+    pair.a.then(Reply::json(200, body.replace("preview", &"x".repeat(200))));
+    pair.ask();
+    let both = |at| (pair.record(at)["served_by"].clone(), pair.record(at)["attempts"][0].get("answered_as").cloned());
+    assert_eq!(both(1), (json!("a/m1"), Some(json!("m1-2026-01-31-preview"))));
+    assert_eq!(both(2), (json!("a/m1"), Some(json!("m1-of-a-stream"))));
+    assert_eq!(both(3), (json!("a/m1"), None), "the name that was asked for");
+    assert_eq!(both(4), (json!("a/m1"), None), "no name is so long");
 }
 
 // Bytes and codings.

@@ -144,6 +144,7 @@ fn a_request_is_a_server_span_with_a_client_span_for_each_attempt() {
     assert!(children.iter().all(|child| root.start <= child.start && child.end <= root.end + 2_000_000), "{root:#?} {children:#?}");
     let [first, second] = children.as_slice() else { panic!("{children:#?}") };
     assert!(first.is_error() && !second.is_error());
+    assert_eq!((first.attributes.get("gen_ai.response.model"), &second.attributes["gen_ai.response.model"]), (None, &json!("m1")));
     for (child, provider, status) in [(first, "a", 503), (second, "b", 200)] {
         assert_eq!(child.attributes["gen_ai.provider.name"], provider);
         assert_eq!(child.attributes["gen_ai.request.model"], "m1");

@@ -26,12 +26,12 @@ fuzz_target!(|data: &[u8]| {
     };
     let said = fields.get("error").is_some_and(filled) || fields.get("type") == Some(&"error".into());
     if said {
-        assert!(!matches!(answer, Answer::Completion(_)), "an error is taken for an answer: {text}");
+        assert!(!matches!(answer, Answer::Completion(..)), "an error is taken for an answer: {text}");
         assert!(!matches!(chunk, Chunk::Content | Chunk::Finish | Chunk::Nothing), "an error is passed over: {text}");
     }
     let none = Vec::new();
     let choices = fields.get("choices").and_then(Value::as_array).unwrap_or(&none);
-    if let Answer::Completion(usage) = answer {
+    if let Answer::Completion(usage, _) = answer {
         assert!(!choices.is_empty());
         if fields.get("usage").is_none_or(Value::is_object) {
             assert_eq!(usage, counted(fields.get("usage")), "{text}");

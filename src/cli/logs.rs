@@ -250,6 +250,7 @@ fn told_more(attempt: &Attempt) -> String {
         more.push(attempt.class.name().to_owned());
     }
     more.extend(attempt.first_ms.map(|first| format!("first content {first} ms")));
+    more.extend(attempt.answered_as.as_deref().map(|name| format!("answered as {}", safe(name))));
     more.extend(attempt.upstream_id.as_deref().map(|id| format!("its id {}", safe(id))));
     if attempt.possible_duplicate {
         more.push("the provider may have done the work all the same".to_owned());

@@ -237,7 +237,8 @@ impl Run<'_> {
 
     fn deliver_whole(&self, whole: Whole, won: Won<'_>, mut draft: Draft, routed: Routed) -> Reply {
         let (status, now) = (whole.status.as_u16(), turn::now());
-        let routed = self.priced(won.candidate, won.note(now, &mut draft, routed, status, None, self.upstream_id(&whole.headers)));
+        let told = self.told(&whole.headers, whole.other_model.as_deref());
+        let routed = self.priced(won.candidate, won.note(now, &mut draft, routed, status, None, told));
         won.ticket.committed(now).good(self.engine.uptime_at(now), Took::Whole(now.saturating_duration_since(won.started)));
         draft.edit(|record| {
             record.prompt_tokens = whole.usage.prompt;
@@ -251,8 +252,8 @@ impl Run<'_> {
         let now = turn::now();
         let first = now.saturating_duration_since(won.started);
         let (status, headers) = (live.status, live.headers.clone());
-        let routed =
-            self.priced(won.candidate, won.note(now, &mut draft, routed, status.as_u16(), Some(first), self.upstream_id(&headers)));
+        let told = self.told(&headers, live.other_model.as_deref());
+        let routed = self.priced(won.candidate, won.note(now, &mut draft, routed, status.as_u16(), Some(first), told));
         let since = now.saturating_duration_since(draft.started());
         draft.edit(|record| record.first_ms = Some(millis(since)));
         let idle = self.fleet.timeouts(won.candidate).idle;
@@ -288,7 +289,15 @@ impl Run<'_> {
 
     /// The provider's own id for a request, when it is one and no key.
     fn upstream_id(&self, headers: &HeaderMap) -> Option<String> {
-        let value = headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))?.to_str().ok()?;
+        self.name(headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))?.to_str().ok()?)
+    }
+
+    fn told(&self, headers: &HeaderMap, other_model: Option<&str>) -> Told {
+        Told { upstream_id: self.upstream_id(headers), answered_as: other_model.and_then(|name| self.name(name)) }
+    }
+
+    /// A word of the provider's that is short enough to be a name, without keys.
+    fn name(&self, value: &str) -> Option<String> {
         (!value.is_empty() && value.len() <= 128).then(|| self.fleet.redactor.mask_text(value))
     }
 
@@ -328,23 +337,22 @@ struct Won<'a> {
     is_first: bool,
 }
 
+/// What an answer says of itself.
+struct Told {
+    upstream_id: Option<String>,
+    answered_as: Option<String>,
+}
+
 impl Won<'_> {
     /// Writes down who answered.
-    fn note(
-        &self,
-        now: Instant,
-        draft: &mut Draft,
-        routed: Routed,
-        status: u16,
-        first: Option<Duration>,
-        upstream_id: Option<String>,
-    ) -> Routed {
+    fn note(&self, now: Instant, draft: &mut Draft, routed: Routed, status: u16, first: Option<Duration>, told: Told) -> Routed {
         let label = &self.candidate.label;
         draft.concluded(now, |attempt| {
             attempt.class = Class::Ok;
             attempt.status = Some(status);
             attempt.first_ms = first.map(millis);
-            attempt.upstream_id = upstream_id;
+            attempt.upstream_id = told.upstream_id;
+            attempt.answered_as = told.answered_as;
         });
         draft.edit(|record| record.served_by = Some(Arc::clone(label)));
         let attempts = draft.read(|record| record.attempts.len());

@@ -84,10 +84,12 @@ impl Put for Record {
 
 impl Put for Attempt {
     fn put(&self, line: &mut Vec<u8>) {
-        let Attempt { provider, model, class, status, ms, first_ms, at_ms, upstream_id, possible_duplicate } = self;
+        let Attempt { provider, model, class, status, ms, first_ms, at_ms, upstream_id, possible_duplicate, answered_as } = self;
         let class = Name(class.name());
         let fields: [&dyn Put; 9] = [provider, model, &class, status, ms, first_ms, at_ms, upstream_id, possible_duplicate];
-        array(fields, line);
+        // Logs of before have no more than these, so what is not there may be left out.
+        let last = answered_as.as_ref().map(|name| name as &dyn Put);
+        array(fields.into_iter().chain(last), line);
     }
 }
 
@@ -197,9 +199,9 @@ mod tests {
     fn attempt() -> impl Strategy<Value = Attempt> {
         let class = prop::sample::select(vec![Class::Ok, Class::RateLimited, Class::ClientClosed]);
         let times = any::<(Option<u16>, u64, Option<u64>, u64)>();
-        (name(), name(), class, times, any::<(Option<String>, bool)>()).prop_map(|(provider, model, class, times, rest)| {
-            let ((status, ms, first_ms, at_ms), (upstream_id, possible_duplicate)) = (times, rest);
-            Attempt { provider, model, class, status, ms, first_ms, at_ms, upstream_id, possible_duplicate }
+        (name(), name(), class, times, any::<(Option<String>, bool, Option<String>)>()).prop_map(|(provider, model, class, times, rest)| {
+            let ((status, ms, first_ms, at_ms), (upstream_id, possible_duplicate, answered_as)) = (times, rest);
+            Attempt { provider, model, class, status, ms, first_ms, at_ms, upstream_id, possible_duplicate, answered_as }
         })
     }
 

@@ -153,6 +153,9 @@ pub struct Attempt {
     /// provider may have done the work, and charged for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub possible_duplicate: bool,
+    /// The model that the answer names, where that is another than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_as: Option<String>,
 }
 
 /// A model of the chain that was not tried, and why.
@@ -250,6 +253,7 @@ impl Draft {
             at_ms: millis(now.saturating_duration_since(self.started)),
             upstream_id: None,
             possible_duplicate: false,
+            answered_as: None,
         };
         self.edit(|record| record.attempts.push(attempt));
         self.running = Some(now);

@@ -288,6 +288,7 @@ pub(super) mod tests {
             at_ms: 0,
             upstream_id: None,
             possible_duplicate: false,
+            answered_as: None,
         };
         Box::new(Record {
             id: id.to_owned(),

@@ -22,7 +22,7 @@ use crate::catalog::Facts;
 use crate::config::Provider;
 use crate::failover::{Class, ErrorText, Hint, classify, classify_embedded, retry_hint};
 use crate::turn;
-use crate::wire::{Answer, Ask, Chunk, Usage, read_answer, read_chunk};
+use crate::wire::{Answer, Ask, Chunk, Usage, model_of, read_answer, read_chunk};
 
 /// A whole answer up to this size is held and looked at before it is passed on.
 const HELD: usize = 16 << 20;
@@ -74,6 +74,8 @@ pub struct Whole {
     pub body: Bytes,
     /// Tokens, as far as told.
     pub usage: Usage,
+    /// The model that it names, where that is another than was asked for.
+    pub other_model: Option<String>,
 }
 
 /// A failed attempt.
@@ -146,9 +148,9 @@ pub async fn send(upstream: &Upstream, task: Task<'_>) -> Sent {
             let events = has_type(&headers, "text/event-stream");
             (awaited, told) = (if events { "the first content" } else { "the whole answer" }, Some(status));
             match (events, task.ask.stream) {
-                (true, true) => Box::pin(first_content(status, headers, body)).await,
+                (true, true) => Box::pin(first_content(status, headers, body, &task.facts.id)).await,
                 (true, false) => Err(Failure::new(Class::Garbled, "a stream although none was asked for")),
-                (false, _) => whole(status, headers, body).await,
+                (false, _) => whole(status, headers, body, &task.facts.id).await,
             }
             .map(Came::Answer)
         };
@@ -312,7 +314,7 @@ fn embedded(status: StatusCode, headers: HeaderMap, body: Bytes) -> Failure {
     }
 }
 
-async fn whole(status: StatusCode, mut headers: HeaderMap, body: Received) -> Result<Sent, Failure> {
+async fn whole(status: StatusCode, mut headers: HeaderMap, body: Received, asked: &str) -> Result<Sent, Failure> {
     let coded = is_coded(&headers);
     let mut collected = Collected::default();
     match collect(body, HELD, &mut collected).await {
@@ -327,7 +329,10 @@ async fn whole(status: StatusCode, mut headers: HeaderMap, body: Received) -> Re
     }
     let body = inflate(&mut headers, collected.freeze(), HELD).map_err(|problem| Failure::new(Class::Garbled, problem.0))?;
     match read_answer(&body) {
-        Answer::Completion(usage) => Ok(Sent::Whole(Whole { status, headers, body, usage })),
+        Answer::Completion(usage, model) => {
+            let other_model = other(model, asked);
+            Ok(Sent::Whole(Whole { status, headers, body, usage, other_model }))
+        }
         Answer::Error => Err(embedded(status, headers, body)),
         Answer::Garbled(what) => Err(Failure::new(Class::Garbled, what)),
     }
@@ -335,7 +340,7 @@ async fn whole(status: StatusCode, mut headers: HeaderMap, body: Received) -> Re
 
 /// Reads events until one says something. Those before it are held and go out
 /// with it, so that nothing of a model that fails here reaches the caller.
-async fn first_content(status: StatusCode, headers: HeaderMap, body: Received) -> Result<Sent, Failure> {
+async fn first_content(status: StatusCode, headers: HeaderMap, body: Received, asked: &str) -> Result<Sent, Failure> {
     if is_coded(&headers) {
         return Err(Failure::new(Class::Garbled, "a coded stream, which was not asked for"));
     }
@@ -353,6 +358,8 @@ async fn first_content(status: StatusCode, headers: HeaderMap, body: Received) -
         live.note(notes);
         match chunk {
             Chunk::Content | Chunk::Finish => {
+                live.other_model = other(model_of(&data), asked);
+                drop(data);
                 live.held.push_back(event.forward());
                 return Ok(Sent::Live(live));
             }
@@ -370,6 +377,11 @@ async fn first_content(status: StatusCode, headers: HeaderMap, body: Received) -
             return Err(Failure::new(Class::Garbled, "more than 1 MiB of events without content"));
         }
     }
+}
+
+/// The model that an answer names, if it is not the one that was asked for.
+fn other(named: Option<&str>, asked: &str) -> Option<String> {
+    named.filter(|named| *named != asked).map(str::to_owned)
 }
 
 fn embedded_event(live: &Live, event: &crate::sse::Event, data: &[u8], chunk: Chunk) -> Failure {

@@ -51,6 +51,8 @@ pub struct Live {
     finished: u64,
     /// Tokens, as far as told.
     pub usage: Usage,
+    /// The model that its first content names, where that is another than was asked for.
+    pub other_model: Option<String>,
     /// Whether the body is events; a large plain answer is passed on as bytes.
     pub events: bool,
     body: Received,
@@ -67,6 +69,7 @@ impl Live {
             choices: 0,
             finished: 0,
             usage: Usage::default(),
+            other_model: None,
             events,
             body,
             reader: Reader::new(LARGEST_EVENT),

@@ -10,7 +10,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::plain::read_plain;
+use super::plain::{model_of, read_plain};
 
 /// Token counts as the provider told them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub struct Usage {
 
 /// What a whole answer turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A completion.
-    Completion(Usage),
+pub enum Answer<'a> {
+    /// A completion, and the model that it names, if it does.
+    Completion(Usage, Option<&'a str>),
     /// An error in a body that came with a good status.
     Error,
     /// Something else: not JSON, or no choices.
@@ -191,14 +191,18 @@ impl Body<'_> {
 }
 
 /// Looks at a whole answer that came with a good status.
-pub fn read_answer(body: &[u8]) -> Answer {
-    if let Some(usage) = read_plain(body) {
-        return Answer::Completion(usage);
+pub fn read_answer(body: &[u8]) -> Answer<'_> {
+    if let Some((usage, model)) = read_plain(body) {
+        return Answer::Completion(usage, model);
     }
-    match std::str::from_utf8(body) {
+    let answer = match std::str::from_utf8(body) {
         Ok(text) => read_text(text),
         // It is passed on as it came all the same; only to look at it, it must be text.
         Err(_) => read_text(&String::from_utf8_lossy(body)),
+    };
+    match answer {
+        Answer::Completion(usage, _) => Answer::Completion(usage, model_of(body)),
+        other => other,
     }
 }
 
@@ -209,7 +213,8 @@ impl From<Counts> for Usage {
     }
 }
 
-fn read_text(body: &str) -> Answer {
+/// All but the model.
+fn read_text(body: &str) -> Answer<'static> {
     let Ok(Fields(answer)) = serde_json::from_str::<Fields<Body<'_>>>(body) else {
         return match serde_json::from_str::<IgnoredAny>(body) {
             Ok(_) if is_list_of_error(body) => Answer::Error,
@@ -236,7 +241,7 @@ fn read_text(body: &str) -> Answer {
     match answer.choices() {
         Some(choices) if choices.iter().any(failed) || choices.iter().all(no_room) => Answer::Error,
         Some(choices) if choices.iter().any(|Fields(choice)| choice.message.is_some() || choice.text.is_some()) => {
-            Answer::Completion(answer.usage())
+            Answer::Completion(answer.usage(), None)
         }
         Some(_) => Answer::Garbled("choices without a message"),
         None => Answer::Garbled("choices of an unknown form"),
@@ -327,7 +332,7 @@ mod tests {
     fn answers_are_told_apart() {
         let completion =
             br#"{"choices":[{"message":{"content":null,"tool_calls":[1]}}],"usage":{"prompt_tokens":3,"completion_tokens":-4}}"#;
-        assert_eq!(read_answer(completion), Answer::Completion(Usage { prompt: Some(3), completion: None }));
+        assert_eq!(read_answer(completion), Answer::Completion(Usage { prompt: Some(3), completion: None }, None));
         for body in [
             &br#"{"choices":[{"message":{"content":""},"finish_reason":"network_error"}]}"#[..],
             br#"{"choices":[{"message":{},"error":{"code":502}}]}"#,
@@ -354,8 +359,31 @@ mod tests {
         }
         assert!(matches!(
             read_answer(br#"{"error":null,"choices":[{"message":{}}],"usage":{"prompt_tokens":1e400}}"#),
-            Answer::Completion(_)
+            Answer::Completion(..)
         ));
+    }
+
+    #[test]
+    fn the_model_that_an_answer_names_is_read() {
+        for (named, model) in [
+            (r#""model":"m-2026","#, Some("m-2026")),
+            (r#""id":"x", "model" : "m/é" ,"#, Some("m/é")),
+            (r#""model":"a","model":"b","#, Some("b")),
+            (r#""model":"a\u0062","#, None),
+            (r#""model":7,"#, None),
+            (r#""model":null,"#, None),
+            (r#""model":["x"],"#, None),
+            (r#""metadata":{"model":"x"},"#, None),
+            ("", None),
+        ] {
+            // Read at a glance, and with care.
+            for rest in [r#""choices":[{"message":{}}]"#, r#""choices":[{"message":{}}],"error":"""#] {
+                let body = format!("{{{named}{rest}}}");
+                assert_eq!(read_answer(body.as_bytes()), Answer::Completion(Usage::default(), model), "{body}");
+            }
+        }
+        let broken = [&b"{\"model\":\"m\",\"choices\":[{\"message\":{\"content\":\""[..], &[0xff], b"\"}}]}"].concat();
+        assert_eq!(read_answer(&broken), Answer::Completion(Usage::default(), None), "it is no text");
     }
 
     #[test]
@@ -434,7 +462,7 @@ mod tests {
         let usage = object(&["prompt_tokens", "completion_tokens"], value().boxed());
         let base = object(&["status_code"], value().boxed());
         object(
-            &["choices", "choices", "error", "base_resp", "usage", "type", "id"],
+            &["choices", "choices", "error", "base_resp", "usage", "type", "model"],
             prop_oneof![3 => choices, 2 => usage, 1 => base, 2 => value()].boxed(),
         )
     }
@@ -442,8 +470,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_quick_look_says_what_a_careful_one_does(text in like_an_answer()) {
-            if let Some(usage) = read_plain(text.as_bytes()) {
-                proptest::prop_assert_eq!(read_text(&text), Answer::Completion(usage), "{}", text);
+            if let Some((usage, model)) = read_plain(text.as_bytes()) {
+                proptest::prop_assert_eq!(read_text(&text), Answer::Completion(usage, None), "{}", text);
+                proptest::prop_assert_eq!(model_of(text.as_bytes()), model, "{}", text);
             }
         }
 

@@ -2,6 +2,8 @@
 //! Whatever has another form is left to the careful look, which takes four times
 //! as long.
 
+use std::ops::Range;
+
 use super::answer::Usage;
 use super::skim::Skim;
 
@@ -17,9 +19,10 @@ impl Seen {
     }
 }
 
-/// The usage of a completion in which nothing hints at an error.
-pub(super) fn read_plain(body: &[u8]) -> Option<Usage> {
-    let (mut seen, mut says, mut usage) = (Seen::default(), false, Usage::default());
+/// The usage of a completion in which nothing hints at an error, and the model
+/// that it names.
+pub(super) fn read_plain(body: &[u8]) -> Option<(Usage, Option<&str>)> {
+    let (mut seen, mut says, mut usage, mut model) = (Seen::default(), false, Usage::default(), None);
     Skim::whole(body, |skim| {
         skim.object(|skim, name| match body.get(name)? {
             b"choices" => {
@@ -40,10 +43,35 @@ pub(super) fn read_plain(body: &[u8]) -> Option<Usage> {
             b"error" => seen.first(2).and_then(|()| skim.null()),
             b"base_resp" => seen.first(3).and_then(|()| skim.null()),
             b"type" => seen.first(4).and_then(|()| skim.null()),
+            b"model" => {
+                model = named(body, skim.value()?);
+                Some(())
+            }
             _ => skim.value().map(|_| ()),
         })
     })?;
-    says.then_some(usage)
+    says.then_some((usage, model))
+}
+
+/// The model that an answer, or an event of a stream, names, unless its name has escapes.
+pub fn model_of(json: &[u8]) -> Option<&str> {
+    let mut model = None;
+    Skim::whole(json, |skim| {
+        skim.object(|skim, name| {
+            let value = skim.value()?;
+            if json.get(name)? == b"model" {
+                model = named(json, value);
+            }
+            Some(())
+        })
+    })?;
+    model
+}
+
+/// The text of a value that is a string without escapes.
+fn named(json: &[u8], value: Range<usize>) -> Option<&str> {
+    let text = std::str::from_utf8(json.get(value)?).ok()?.strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
 }
 
 /// Whether a choice has a message or a text.

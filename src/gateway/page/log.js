@@ -131,6 +131,7 @@ function timeline(record) {
     }
     const facts = [
       attempt.first_ms === null ? null : `first word after ${took(attempt.first_ms)}`,
+      attempt.answered_as ? `answered as ${attempt.answered_as}` : null,
       attempt.possible_duplicate ? 'the provider may have done the work all the same' : null,
     ].filter(Boolean).join(' · ');
     return h('li', {},
