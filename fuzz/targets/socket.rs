@@ -90,6 +90,7 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
         at_ms: any.arbitrary()?,
         upstream_id: any.arbitrary()?,
         possible_duplicate: any.arbitrary()?,
+        answered_as: any.arbitrary()?,
     };
     let skipped = Skipped {
         provider: any.arbitrary()?,

@@ -133,6 +133,7 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
             at_ms: any.arbitrary()?,
             upstream_id: any.arbitrary()?,
             possible_duplicate: any.arbitrary()?,
+            answered_as: any.arbitrary()?,
         });
     }
     let chain: Vec<Arc<str>> = attempts.iter().map(|attempt| format!("{}/{}", attempt.provider, attempt.model).into()).collect();

@@ -121,6 +121,9 @@ fn history(state: &State, query: &Query, screen: &Screen) -> Result<Vec<Record>,
             if found.unreadable > 0 {
                 screen.warn(&format!("{} records of the request log could not be read", found.unreadable));
             }
+            if found.damaged {
+                screen.warn("the request log is damaged; what is older than this could not be read");
+            }
             Ok(found.records.into_iter().map(|stored| stored.record).collect())
         }
         Err(problem) => {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::explain::{baseline_cost, savings};
-use super::fleet::{Fleet, Ticket};
+use super::fleet::Fleet;
 use super::relay::{Pace, Relay};
 use super::reply::{Reply, Routed};
+use super::ticket::Ticket;
 use super::{Desk, Engine};
 use crate::failover::{Aftermath, Class, Verdict, View, aftermath, judge, share};
 use crate::health::Took;

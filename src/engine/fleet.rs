@@ -6,36 +6,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::ticket::Ticket;
 use crate::config::{Provider, Settings, Timeouts};
-use crate::failover::{Aftermath, Breaker, Class, Pass, Policy, View};
-use crate::health::{Figures, Point, Took, Window};
+use crate::failover::{Breaker, Class, Policy, View};
+use crate::health::{Figures, Point, Window};
 use crate::redact::Redactor;
 use crate::routing::{Candidate, CandidateId, Member, Table};
-use crate::turn;
 use crate::upstream::{Checked, Standing};
 
 /// The state of one provider, shared by all requests and kept over changes of the pool.
 #[derive(Debug, Default)]
 pub struct ProviderState {
-    window: Mutex<Window>,
-    breaker: Mutex<Breaker>,
+    pub(super) window: Mutex<Window>,
+    pub(super) breaker: Mutex<Breaker>,
     /// Its key was refused by a request, and is being looked at.
     out: AtomicBool,
     checked: Mutex<Option<(Checked, String)>>,
     /// Why it was last left alone as a whole.
-    cooled: Mutex<Option<Class>>,
+    pub(super) cooled: Mutex<Option<Class>>,
     /// What is wrong with it was said, and it has not answered since.
-    warned: AtomicBool,
+    pub(super) warned: AtomicBool,
 }
 
 /// The state of one model, shared likewise.
 #[derive(Debug, Default)]
 pub struct ModelState {
-    breaker: Mutex<Breaker>,
+    pub(super) breaker: Mutex<Breaker>,
 }
 
 /// A panic while a state was locked leaves a state that is still sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -91,7 +91,7 @@ impl ProviderState {
     }
 
     /// Makes it cool when too few of its answers of the last five minutes were good.
-    fn trip_if_failing(&self, policy: Policy, now: Instant, uptime: Duration) {
+    pub(super) fn trip_if_failing(&self, policy: Policy, now: Instant, uptime: Duration) {
         if policy.failures == 0 || !lock(&self.window).is_failing(uptime) {
             return;
         }
@@ -226,22 +226,13 @@ impl Fleet {
     /// is probed by another request.
     pub(super) fn admit(&self, candidate: &Candidate, now: Instant) -> Option<Ticket> {
         let (_, provider) = self.provider(candidate.provider)?;
-        let model = self.model(&candidate.label);
-        let model_pass = lock(&model.breaker).admit(now)?;
-        let Some(provider_pass) = lock(&provider.breaker).admit(now) else {
-            lock(&model.breaker).returned(model_pass, now);
-            return None;
-        };
-        Some(Ticket { provider: Arc::clone(provider), model, provider_pass, model_pass, settled: false })
+        Ticket::admit(provider, self.model(&candidate.label), now)
     }
 
     /// Leave to try a candidate although it cools; `None` when it is gone.
     pub(super) fn force(&self, candidate: &Candidate, now: Instant) -> Option<Ticket> {
         let (_, provider) = self.provider(candidate.provider)?;
-        let model = self.model(&candidate.label);
-        let model_pass = lock(&model.breaker).force(now)?;
-        let provider_pass = lock(&provider.breaker).force(now)?;
-        Some(Ticket { provider: Arc::clone(provider), model, provider_pass, model_pass, settled: false })
+        Ticket::force(provider, self.model(&candidate.label), now)
     }
 }
 
@@ -284,108 +275,4 @@ fn redactor(settings: &Settings) -> Redactor {
 /// Whether a standing, once found, makes the provider cool.
 pub(super) fn cools(standing: Standing) -> Option<Duration> {
     (standing == Standing::NoCredit).then_some(Duration::from_secs(3600))
-}
-
-/// Leave to make one attempt. When it is dropped without an outcome, as when
-/// the caller leaves, a probe is given back and nobody is blamed.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    provider: Arc<ProviderState>,
-    model: Arc<ModelState>,
-    provider_pass: Pass,
-    model_pass: Pass,
-    settled: bool,
-}
-
-impl Ticket {
-    /// The attempt has begun to answer, which ends a cooldown or a probe. How
-    /// it counts is told at its end.
-    pub fn committed(mut self, now: Instant) -> Report {
-        self.settled = true;
-        self.model_pass = lock(&self.model.breaker).begun(self.model_pass);
-        let mut provider = lock(&self.provider.breaker);
-        if self.provider_pass.is_probe() || provider.view(now) != View::Ready {
-            // Before it is ready again, or what was before would make it cool at once.
-            lock(&self.provider.window).restart();
-        }
-        self.provider_pass = provider.begun(self.provider_pass);
-        drop(provider);
-        Report(self)
-    }
-
-    /// The attempt failed; `uptime` is the engine's.
-    pub fn failed(mut self, class: Class, after: Aftermath, policy: Policy, now: Instant, uptime: Duration) {
-        self.settled = true;
-        debug_assert!(class != Class::Ok);
-        let mut model = lock(&self.model.breaker);
-        match after.cool_model {
-            Some(wait) if after.gone => model.take_out(now, wait),
-            Some(wait) => model.cool(now, wait),
-            None if after.blame_model => model.failed(self.model_pass, now, policy),
-            None => model.returned(self.model_pass, now),
-        }
-        drop(model);
-        if after.health == Some(false) {
-            lock(&self.provider.window).record(uptime, false, None);
-        }
-        if let Some(wait) = after.cool_provider {
-            *lock(&self.provider.cooled) = Some(class);
-            return lock(&self.provider.breaker).cool(now, wait);
-        }
-        match after.blame_model && policy.failures > 0 {
-            true if self.provider_pass.is_probe() => lock(&self.provider.breaker).failed(self.provider_pass, now, policy),
-            blamed => {
-                lock(&self.provider.breaker).returned(self.provider_pass, now);
-                if blamed {
-                    self.provider.trip_if_failing(policy, now, uptime);
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.settled {
-            let now = turn::now();
-            lock(&self.model.breaker).returned(self.model_pass, now);
-            lock(&self.provider.breaker).returned(self.provider_pass, now);
-        }
-    }
-}
-
-/// Tells how an answer that had begun went on. Nothing is told of one whose
-/// caller left.
-#[derive(Debug)]
-pub(super) struct Report(Ticket);
-
-impl Report {
-    /// The answer came to its end.
-    pub fn good(&self, uptime: Duration, took: Took) {
-        let Ticket { provider, model, provider_pass, model_pass, .. } = &self.0;
-        lock(&provider.window).record(uptime, true, Some(took));
-        if provider.warned.load(Ordering::Relaxed) {
-            provider.warned.store(false, Ordering::Relaxed);
-        }
-        lock(&model.breaker).succeeded(*model_pass);
-        lock(&provider.breaker).succeeded(*provider_pass);
-    }
-
-    /// The answer broke, or its provider said why it goes no further.
-    pub fn broken(&self, after: Aftermath, policy: Policy, now: Instant, uptime: Duration) {
-        let Ticket { provider, model, model_pass, .. } = &self.0;
-        if after.health == Some(false) {
-            lock(&provider.window).record(uptime, false, None);
-        }
-        match after.cool_model {
-            Some(wait) => lock(&model.breaker).cool(now, wait),
-            None if after.blame_model => lock(&model.breaker).failed(*model_pass, now, policy),
-            None => {}
-        }
-        match after.cool_provider {
-            Some(wait) => lock(&provider.breaker).cool(now, wait),
-            None if after.blame_model => provider.trip_if_failing(policy, now, uptime),
-            None => {}
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod fleet;
 mod relay;
 mod reply;
 mod standing;
+mod ticket;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -16,7 +16,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Engine;
-use super::fleet::{Fleet, Report};
+use super::fleet::Fleet;
+use super::ticket::Report;
 use crate::failover::{Class, ErrorText, aftermath, classify_embedded};
 use crate::health::Took;
 use crate::journal::{Draft, Outcome, millis};

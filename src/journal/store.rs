@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params, params_from_iter};
 
 use super::batch::Batch;
 use super::query::{Line, Query, Sieve, Sifted, compose};
@@ -25,6 +25,18 @@ pub enum StoreError {
     /// It was written by a later version.
     #[error("the request log {0} is from a later version of routor")]
     Newer(String),
+}
+
+impl StoreError {
+    /// Whether the file is no store, or a broken one.
+    pub(super) fn is_ruin(&self) -> bool {
+        let StoreError::Sqlite { problem, .. } = self else { return false };
+        problem.sqlite_error().is_some_and(|problem| {
+            // Where the file ends in the middle of a page, that is all SQLite says.
+            let is_cut = problem.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
+            is_cut || matches!(problem.code, ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+        })
+    }
 }
 
 /// A page of the file: what is written at once. Under load a batch fills
@@ -71,6 +83,8 @@ pub struct Found {
     pub unreadable: usize,
     /// The place of the oldest of all these.
     pub oldest: Option<i64>,
+    /// The file is damaged, and what is older could not be looked at.
+    pub damaged: bool,
 }
 
 /// An open store.
@@ -113,7 +127,7 @@ impl Store {
     /// or not a whole one any more, is put aside, and a new one is begun.
     pub fn open_or_begin(path: &Path) -> Result<Self, StoreError> {
         match Self::open(path) {
-            Err(StoreError::Sqlite { problem, .. }) if is_ruined(&problem) => {
+            Err(problem) if problem.is_ruin() => {
                 put_aside(path);
                 Self::open(path)
             }
@@ -203,12 +217,15 @@ impl Store {
         let (sql, values) = compose(query);
         let sieve = Sieve::new(query);
         let mut found = Found::default();
-        self.run(|connection| {
+        let read = self.run(|connection| {
             let mut select = connection.prepare(&sql)?;
             let mut rows = select.query(params_from_iter(values))?;
             while let Some(row) = rows.next()? {
-                let (last, count, writer, n): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                let text = row.get_ref(4)?.as_bytes()?;
+                // In a damaged file there may be anything in any place.
+                let Ok((last, count, writer, n, text)) = fields(row) else {
+                    found.unreadable += 1;
+                    continue;
+                };
                 for (back, text) in (0..count).zip(text.rsplit(|byte| *byte == b'\n')) {
                     if found.records.len() + found.unreadable >= query.limit as usize {
                         return Ok(());
@@ -224,10 +241,20 @@ impl Store {
                 }
             }
             Ok(())
-        })?;
+        });
+        match read {
+            Err(problem) if problem.is_ruin() && found.oldest.is_some() => found.damaged = true,
+            read => read?,
+        }
         found.records.reverse();
         Ok(found)
     }
+}
+
+/// A batch as it is stored: its place, how many records it has, their writer,
+/// the number of the first of them there, their lines.
+fn fields<'r>(row: &'r Row<'_>) -> rusqlite::Result<(i64, i64, i64, i64, &'r [u8])> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get_ref(4)?.as_bytes()?))
 }
 
 /// Which file has this name.
@@ -237,13 +264,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
 }
 
-/// Whether the file is no store, or a broken one.
-fn is_ruined(problem: &rusqlite::Error) -> bool {
-    matches!(problem.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
-}
-
 /// Gives a broken store another name, the same each time, so that they do not pile up.
-fn put_aside(path: &Path) {
+pub(super) fn put_aside(path: &Path) {
     tracing::warn!("the request log {0} is damaged; it is kept as {0}.damaged, and a new one is begun", path.display());
     let _ = std::fs::rename(path, format!("{}.damaged", path.display()));
     forget_journal(path);

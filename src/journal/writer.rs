@@ -21,7 +21,7 @@ use super::batch::Batch;
 use super::line;
 use super::record::Record;
 use super::spare;
-use super::store::{Store, forget_journal};
+use super::store::{Store, forget_journal, put_aside};
 
 /// Records that wait for the writer; more are dropped and counted.
 const QUEUE: usize = 4096;
@@ -367,6 +367,18 @@ impl Writer {
     }
 
     fn store_batches(&mut self, first: i64, batches: &[Batch]) -> Result<(), super::StoreError> {
+        match (self.try_to_store(first, batches), &self.path) {
+            // Damage in the middle shows only when a write comes upon it.
+            (Err(problem), Some(path)) if problem.is_ruin() => {
+                self.store = None;
+                put_aside(path);
+                self.try_to_store(first, batches)
+            }
+            (stored, _) => stored,
+        }
+    }
+
+    fn try_to_store(&mut self, first: i64, batches: &[Batch]) -> Result<(), super::StoreError> {
         let Some(path) = &self.path else { return Ok(()) };
         if self.store.as_ref().is_some_and(|store| !store.is_in_place(path)) {
             // Somebody moved it, removed it or cut it to nothing: writing on would fill a file without a name.
