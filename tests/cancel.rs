@@ -318,7 +318,12 @@ impl Full {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         listener.set_reuse_address(true).expect("an option");
-        listener.bind(&address.into()).and_then(|()| listener.listen(0)).expect("the port");
+        // What was there before may take a moment to go.
+        let until = Instant::now() + support::PATIENCE;
+        while let Err(problem) = listener.bind(&address.into()).and_then(|()| listener.listen(0)) {
+            assert!(Instant::now() < until, "the port: {problem}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
         Self { _listener: listener, _queued: (0..16).map_while(connect).collect() }
     }
