@@ -12,7 +12,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client::{Client, socket_name};
+#[cfg(unix)]
+use super::client::Client;
+use super::client::socket_name;
 use super::listing::Listing;
 use super::protocol::{Command, CoolingModel, Hello, Line, PROTOCOL, ProviderLine, Status};
 use crate::engine::{Engine, Fleet};
@@ -97,8 +99,8 @@ pub async fn serve(
 
 /// The socket made anew when something has removed its file, as cleaners of
 /// temporary folders do: nobody could find the daemon any more.
+#[cfg(unix)]
 async fn remade(state: &State) -> Option<Listener> {
-    #[cfg(unix)]
     if std::fs::symlink_metadata(state.socket()).is_err_and(|problem| problem.kind() == io::ErrorKind::NotFound) {
         let made = match state.make() {
             Ok(()) => bind(state).await,
@@ -118,52 +120,84 @@ async fn remade(state: &State) -> Option<Listener> {
     None
 }
 
+/// A pipe has no file that could be removed.
+#[cfg(windows)]
+async fn remade(_: &State) -> Option<Listener> {
+    None
+}
+
 /// Whether a client is this user, or root, who may do anything anyway. The
 /// folder keeps others out; this holds when its mode was changed.
+#[cfg(unix)]
 fn is_the_users(stream: &Stream) -> bool {
-    #[cfg(unix)]
-    if let Ok(Some(user)) = stream.peer_creds().map(|peer| peer.euid()) {
-        return user == crate::system::user() || user == 0;
-    }
+    stream.peer_creds().map_or(true, |peer| peer.euid().is_none_or(|user| user == crate::system::user() || user == 0))
+}
+
+/// The pipe's own descriptor lets nobody else in.
+#[cfg(windows)]
+fn is_the_users(_: &Stream) -> bool {
     true
 }
 
 /// Makes the socket. The caller holds the instance lock, so a socket that is
 /// there is a dead one's, unless somebody removed the lock: one that answers is
 /// never displaced. What is not a socket is left alone.
+#[cfg(unix)]
 pub async fn bind(state: &State) -> io::Result<Listener> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        let path = state.socket();
-        match std::fs::symlink_metadata(&path) {
-            Ok(about) if about.file_type().is_socket() => {
-                if let Some(live) = Client::find(state).await.ok().flatten() {
-                    let text = format!("routor already runs here (pid {}), though its lock file is gone", live.hello.pid);
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-                }
-                std::fs::remove_file(&path)?;
+    use std::os::unix::fs::FileTypeExt;
+
+    use interprocess::os::unix::local_socket::ListenerOptionsExt;
+    let path = state.socket();
+    match std::fs::symlink_metadata(&path) {
+        Ok(about) if about.file_type().is_socket() => {
+            if let Some(live) = Client::find(state).await.ok().flatten() {
+                let text = format!("routor already runs here (pid {}), though its lock file is gone", live.hello.pid);
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
             }
-            Ok(_) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    format!("{} is there and is not a socket; move it away", path.display()),
-                ));
-            }
-            Err(_) => {}
+            std::fs::remove_file(&path)?;
         }
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} is there and is not a socket; move it away", path.display()),
+            ));
+        }
+        Err(_) => {}
     }
     let name = socket_name(state)?;
-    #[cfg(unix)]
-    {
-        use interprocess::os::unix::local_socket::ListenerOptionsExt;
-        match ListenerOptions::new().name(name.clone()).mode(0o600).create_tokio() {
-            Err(problem) if problem.kind() == io::ErrorKind::Unsupported => {}
+    match ListenerOptions::new().name(name.clone()).mode(0o600).create_tokio() {
+        // The folder keeps others out all the same.
+        Err(problem) if problem.kind() == io::ErrorKind::Unsupported => ListenerOptions::new().name(name).create_tokio(),
+        bound => bound,
+    }
+}
+
+/// Makes the pipe, which only its owner and the system can open. The caller
+/// holds the instance lock, so a pipe that is there is of a daemon that is just
+/// ending, and is waited for, or of a stranger.
+#[cfg(windows)]
+pub async fn bind(state: &State) -> io::Result<Listener> {
+    use interprocess::os::windows::local_socket::ListenerOptionsExt;
+    use interprocess::os::windows::security_descriptor::SecurityDescriptor;
+    /// Full access for who made it and for the system, inherited by nothing.
+    const OWNER_ONLY: &widestring::U16CStr = widestring::u16cstr!("D:P(A;;GA;;;OW)(A;;GA;;;SY)");
+    /// A daemon that ends lets go of its pipe within this time.
+    const HELD: Duration = Duration::from_secs(5);
+    let until = Instant::now() + HELD;
+    loop {
+        let owner_only = SecurityDescriptor::deserialize(OWNER_ONLY)?;
+        let bound = ListenerOptions::new().name(socket_name(state)?).security_descriptor(owner_only).create_tokio();
+        match bound {
+            Err(problem) if matches!(problem.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::AddrInUse) => {
+                if Instant::now() > until {
+                    let text = "another program holds the pipe of this state folder; end it, or choose another folder with --state";
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             bound => return bound,
         }
     }
-    // Elsewhere the folder, or the system's default for pipes of a user, keeps others out.
-    ListenerOptions::new().name(name).create_tokio()
 }
 
 impl Desk {

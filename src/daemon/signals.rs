@@ -6,6 +6,7 @@ use std::io;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     Stop,
+    #[cfg_attr(windows, expect(dead_code, reason = "there is no signal for it"))]
     Reload,
 }
 
