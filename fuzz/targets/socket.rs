@@ -102,7 +102,7 @@ fn record(any: &mut Unstructured<'_>) -> Result<Record> {
     let outcomes = [Outcome::Served, Outcome::Fallback, Outcome::Failed, Outcome::Partial, Outcome::ClientClosed, Outcome::Rejected];
     Ok(Record {
         id: any.arbitrary()?,
-        time: Moment::now().before(Duration::from_secs(any.arbitrary()?)),
+        time: Moment::now().before(Duration::from_secs(any.arbitrary::<u32>()?.into())),
         model: any.arbitrary()?,
         tier: if any.arbitrary()? { Some(*any.choose(&Tier::ALL)?) } else { None },
         chain: any.arbitrary()?,
