@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -97,7 +97,8 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    pub fn new() -> Arc<Self> {
+    /// Of a connection that begins now, which this task serves.
+    pub fn new(task: &Waker) -> Arc<Self> {
         let off = || AtomicU64::new(0);
         Arc::new(Self {
             began: Instant::now(),
@@ -109,7 +110,7 @@ impl Clocks {
             fault: OnceLock::new(),
             ahead: Ahead::default(),
             whole: AtomicBool::new(false),
-            hush: Arc::default(),
+            hush: Hush::new(task),
         })
     }
 
@@ -215,6 +216,10 @@ impl Io {
 /// than its request. While the request is being read, it sees that itself.
 pub(super) fn left(client: &Client, clocks: &Clocks, cx: &mut Context<'_>) -> Poll<()> {
     if clocks.busy.load(Ordering::Relaxed) == 0 || !clocks.whole.load(Ordering::Relaxed) {
+        return Poll::Pending;
+    }
+    // Nearly always nothing has come, and there is nothing to look at.
+    if !client.may_read() {
         return Poll::Pending;
     }
     let mut some = [0u8; 1024];

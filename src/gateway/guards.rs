@@ -183,7 +183,13 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let visit = Visit { method: &method, path, headers: &map, local: "127.0.0.1".parse().unwrap(), clocks: &Clocks::new() };
+        let visit = Visit {
+            method: &method,
+            path,
+            headers: &map,
+            local: "127.0.0.1".parse().unwrap(),
+            clocks: &Clocks::new(std::task::Waker::noop()),
+        };
         admit(visit, &server).is_ok()
     }
 

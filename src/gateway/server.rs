@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,7 +23,7 @@ use super::answering::Answering;
 use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
 use super::reactor::Reactor;
-use super::wakers::{Seldom, audible};
+use super::wakers::Seldom;
 use super::{error, routes};
 use crate::config::Listen;
 use crate::engine::{Desk, Engine};
@@ -214,9 +214,9 @@ impl Gateway {
     ) {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
-        let clocks = Clocks::new();
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let registered = match reactor.register(stream, task.clone()) {
+        let clocks = Clocks::new(&task);
+        let registered = match reactor.register(stream, task) {
             Ok(registered) => registered,
             Err(problem) => {
                 self.shared.complaint.make(|| tracing::warn!("no connection can be taken: {problem}"));
@@ -242,7 +242,7 @@ impl Gateway {
         // Whether the client leaves is noticed by `left`; to look for it on its own would cost the library a buffer for each request.
         let connection = http1::Builder::new().max_buf_size(BUFFER).half_close(true).serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
-        let waker = audible(&task, &watched.hush);
+        let waker = Waker::from(Arc::clone(&watched.hush));
         let (mut closes, mut stops) = (std::pin::pin!(closing.cancelled()), std::pin::pin!(self.engine.stopping.cancelled()));
         let (mut looked, mut late, mut closing, mut stopping) = (false, false, false, false);
         let mut look = tokio::time::interval(LOOK_EVERY);

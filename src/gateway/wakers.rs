@@ -51,14 +51,20 @@ impl Wake for Bell {
     }
 }
 
-/// Whether what would wake the task is heard; for [`audible`].
-#[derive(Debug, Default)]
+/// A waker of a task that can be made silent.
+#[derive(Debug)]
 pub(super) struct Hush {
+    task: Waker,
     on: AtomicBool,
     unheard: AtomicUsize,
 }
 
 impl Hush {
+    /// One that wakes `task`.
+    pub fn new(task: &Waker) -> Arc<Self> {
+        Arc::new(Self { task: task.clone(), on: AtomicBool::new(false), unheard: AtomicUsize::new(0) })
+    }
+
     /// Does something without being woken by it, and gives how often it would have been.
     pub fn over<T>(&self, act: impl FnOnce() -> T) -> (T, usize) {
         self.unheard.store(0, Ordering::Relaxed);
@@ -69,24 +75,14 @@ impl Hush {
     }
 }
 
-struct Audible {
-    task: Waker,
-    hush: Arc<Hush>,
-}
-
-/// A waker of the task that is silent while `hush` is on.
-pub(super) fn audible(task: &Waker, hush: &Arc<Hush>) -> Waker {
-    Waker::from(Arc::new(Audible { task: task.clone(), hush: Arc::clone(hush) }))
-}
-
-impl Wake for Audible {
+impl Wake for Hush {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.hush.on.load(Ordering::Relaxed) {
-            self.hush.unheard.fetch_add(1, Ordering::Relaxed);
+        if self.on.load(Ordering::Relaxed) {
+            self.unheard.fetch_add(1, Ordering::Relaxed);
         } else {
             self.task.wake_by_ref();
         }
@@ -132,8 +128,9 @@ mod tests {
 
     #[test]
     fn a_hushed_waker_is_counted_and_does_not_wake() {
-        let (task, hush) = (Arc::new(Task::default()), Arc::new(Hush::default()));
-        let waker = audible(&Waker::from(Arc::clone(&task)), &hush);
+        let task = Arc::new(Task::default());
+        let hush = Hush::new(&Waker::from(Arc::clone(&task)));
+        let waker = Waker::from(Arc::clone(&hush));
         let wakes = || task.0.load(Ordering::Relaxed);
         waker.wake_by_ref();
         assert_eq!(wakes(), 1);
