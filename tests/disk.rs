@@ -575,3 +575,25 @@ fn d250_records_that_the_full_queue_loses_are_said_too() {
         daemon.stderr().contains(LOST)
     });
 }
+
+#[test]
+fn d248_a_log_with_damage_among_the_old_records_stays_below_its_limit() {
+    let a = Provider::start();
+    let config = chain_config_with(&[("a", &a)], "[log]\nmax_size = \"1MiB\"\n");
+    let daemon = Daemon::start(config.clone());
+    flood(&daemon, |sent| sent > 4000);
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait_exit(Duration::from_secs(10)), 0);
+    let place = store(&daemon);
+    let mut file = fs::read(&place).expect("the log");
+    let page = 16 << 10;
+    assert!(file.len() > 20 * page, "{} bytes", file.len());
+    // What is read to write on stands in the first pages and in the last.
+    file[6 * page..10 * page].fill(0);
+    fs::write(&place, file).expect("the log");
+    let daemon = Daemon::builder().home(daemon.into_home()).config(config).start();
+    flood(&daemon, |sent| sent > 16_000);
+    goes_on(&daemon);
+    let taken = fs::metadata(&place).expect("the log").len();
+    assert!(taken <= 5 << 18, "{taken} bytes");
+}

@@ -21,7 +21,7 @@ use super::batch::Batch;
 use super::line;
 use super::record::Record;
 use super::spare;
-use super::store::{Store, forget_journal, put_aside};
+use super::store::{Store, StoreError, forget_journal, put_aside};
 
 /// Records that wait for the writer; more are dropped and counted.
 const QUEUE: usize = 4096;
@@ -366,19 +366,23 @@ impl Writer {
         self.wrote = true;
     }
 
-    fn store_batches(&mut self, first: i64, batches: &[Batch]) -> Result<(), super::StoreError> {
-        match (self.try_to_store(first, batches), &self.path) {
-            // Damage in the middle shows only when a write comes upon it.
-            (Err(problem), Some(path)) if problem.is_ruin() => {
-                self.store = None;
-                put_aside(path);
+    fn store_batches(&mut self, first: i64, batches: &[Batch]) -> Result<(), StoreError> {
+        match self.try_to_store(first, batches) {
+            Err(problem) if problem.is_ruin() => {
+                self.begin_anew();
                 self.try_to_store(first, batches)
             }
-            (stored, _) => stored,
+            stored => stored,
         }
     }
 
-    fn try_to_store(&mut self, first: i64, batches: &[Batch]) -> Result<(), super::StoreError> {
+    /// Damage in the middle of a store shows only when something comes upon it.
+    fn begin_anew(&mut self) {
+        self.store = None;
+        self.path.iter().for_each(|path| put_aside(path));
+    }
+
+    fn try_to_store(&mut self, first: i64, batches: &[Batch]) -> Result<(), StoreError> {
         let Some(path) = &self.path else { return Ok(()) };
         if self.store.as_ref().is_some_and(|store| !store.is_in_place(path)) {
             // Somebody moved it, removed it or cut it to nothing: writing on would fill a file without a name.
@@ -403,11 +407,16 @@ impl Writer {
         let every = if self.wrote { TRIM_EVERY } else { TRIM_IDLE };
         let due = self.trimmed_at.is_none_or(|at| at.elapsed() >= every);
         let Some(store) = &self.store else { return };
-        // What fails here is tried again with the next batch, or when it is due again.
-        if due && !store.expire(self.limits.keep).unwrap_or(false) {
+        let expired = if due { store.expire(self.limits.keep) } else { Ok(true) };
+        let shrunk = store.shrink(self.limits.max_bytes);
+        if [&expired, &shrunk].into_iter().any(|trimmed| trimmed.as_ref().is_err_and(StoreError::is_ruin)) {
+            // Where nothing can be removed any more, it would grow without end.
+            return self.begin_anew();
+        }
+        // What fails otherwise is tried again with the next batch, or when it is due again.
+        if !expired.unwrap_or(false) {
             (self.trimmed_at, self.wrote) = (Some(Instant::now()), false);
         }
-        let _ = store.shrink(self.limits.max_bytes);
     }
 
     /// Says that records are lost, at most once a minute.
