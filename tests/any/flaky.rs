@@ -101,7 +101,7 @@ fn fail(stream: &TcpStream, rng: &mut Rng) -> Option<&'static str> {
 
 /// A call begins. One whose caller has just left needs a moment to see that.
 fn enter(calls: &Mutex<Vec<Calls>>, at: usize) {
-    let until = Instant::now() + Duration::from_millis(50);
+    let until = Instant::now() + Duration::from_millis(100);
     while calls.lock().unwrap()[at].now > 0 && Instant::now() < until {
         thread::sleep(Duration::from_millis(1));
     }
