@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -85,7 +86,7 @@ pub struct Serve {
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "port")]
     pub listen: Option<SocketAddr>,
     /// The loopback port to listen on; 0 takes a free one
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", value_parser = read_port)]
     pub port: Option<u16>,
     /// Serve three simulated providers, of which the first fails; no key is needed
     #[arg(long)]
@@ -140,7 +141,7 @@ pub struct Chat {
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The most tokens to answer with
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = read_count::<u64>)]
     pub max_tokens: Option<u64>,
     /// How freely the model chooses its words
     #[arg(long, value_name = "T", value_parser = read_temperature, allow_negative_numbers = true)]
@@ -169,7 +170,7 @@ pub struct Logs {
     #[arg(short, long)]
     pub follow: bool,
     /// How many of the newest to show
-    #[arg(short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', value_name = "N", default_value_t = 50, value_parser = read_count::<u32>)]
     pub number: u32,
     /// Only what is not older than this, such as 10m or 2h
     #[arg(long, value_name = "TIME", value_parser = read_time)]
@@ -273,6 +274,14 @@ fn read_time(text: &str) -> Result<Duration, String> {
         Ok(time) if !time.is_zero() => Ok(time),
         _ => Err("a time with its unit, such as 500ms, 30s, 5m, 2h, 7d".to_owned()),
     }
+}
+
+fn read_count<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    text.parse().ok().filter(|count| *count >= T::from(1)).ok_or_else(|| "a whole number from 1 on".to_owned())
+}
+
+fn read_port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a number from 0 to 65535".to_owned())
 }
 
 fn read_tier(text: &str) -> Result<Tier, String> {
