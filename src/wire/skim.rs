@@ -14,7 +14,7 @@ const LEVELS: u32 = 64;
 /// So many times eight bytes of a string are looked at before blocks are.
 const SHORT: usize = 3;
 /// Bytes looked at together.
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 
 /// Where in a text the next value stands.
 pub(super) struct Skim<'a> {
@@ -99,12 +99,20 @@ impl<'a> Skim<'a> {
 
     /// Reads any value and gives its place.
     pub fn value(&mut self) -> Option<Range<usize>> {
+        self.value_with(|_| ())
+    }
+
+    /// The same; `heed` is given every string in it, names too, as it stands between its quotes.
+    pub fn value_with(&mut self, mut heed: impl FnMut(&'a [u8])) -> Option<Range<usize>> {
         let start = self.at;
         // The levels that are open, the innermost in the lowest bit: 1 for an object.
         let (mut depth, mut objects) = (0u32, 0u64);
         loop {
             let opened = match self.text.get(self.at)? {
-                b'"' => self.string().map(|()| false),
+                b'"' => self.string().map(|text| {
+                    heed(text);
+                    false
+                }),
                 b'{' | b'[' if depth == LEVELS => None,
                 open @ (b'{' | b'[') => {
                     self.at += 1;
@@ -137,7 +145,7 @@ impl<'a> Skim<'a> {
                     self.space();
                 }
                 if object {
-                    self.string()?;
+                    heed(self.string()?);
                     self.colon()?;
                 }
                 break;
@@ -190,14 +198,15 @@ impl<'a> Skim<'a> {
         Some(start..self.at)
     }
 
-    /// Reads a string, escapes and all.
-    fn string(&mut self) -> Option<()> {
+    /// Reads a string, escapes and all, and gives what is between its quotes.
+    fn string(&mut self) -> Option<&'a [u8]> {
         self.take(b'"')?;
+        let start = self.at;
         while self.plain_bytes()? == b'\\' {
             self.escape()?;
         }
         self.at += 1;
-        Some(())
+        self.text.get(start..self.at - 1)
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -268,11 +277,13 @@ fn run<const ASCII: bool>(bytes: &[u8]) -> usize {
 
 /// Without a branch, so that the compiler takes many bytes at once.
 fn stops<const ASCII: bool>(byte: u8) -> bool {
-    (byte < b' ') | (byte == b'"') | (byte == b'\\') | (ASCII & !byte.is_ascii())
+    // With a sign, the bytes beyond ASCII are below the control characters: one comparison for both.
+    let low = if ASCII { byte.cast_signed() < b' '.cast_signed() } else { byte < b' ' };
+    low | (byte == b'"') | (byte == b'\\')
 }
 
 fn has_stop<const ASCII: bool>(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(0, |seen, byte| seen | u8::from(stops::<ASCII>(*byte))) != 0
+    block.iter().fold(false, |seen, byte| seen | stops::<ASCII>(*byte))
 }
 
 /// Where in eight bytes the first one that stops is, or 8. Arithmetic on all
