@@ -163,7 +163,7 @@ async fn complete(engine: &Arc<Engine>, args: &Chat, body: Value, id: String, wa
         return Printing { args, screen }.print(head.status, false, Source::Here(Box::new(body)), None).await;
     }
     let (desk, headers) = (Desk::new(engine), http::HeaderMap::new());
-    let call = Call { ask: Box::new(ask), caller: Caller::new(&headers, engine.id.clone()), draft: Draft::open(engine.journal(), &id) };
+    let call = Call { ask, caller: Caller::new(&headers, engine.id.clone()), draft: Draft::open(engine.journal(), &id) };
     let response = into_response(engine.answer(&desk, call).await, false);
     let (head, body) = response.into_parts();
     Printing { args, screen }.print(head.status, is_events(&head.headers), Source::Here(Box::new(body)), watch).await

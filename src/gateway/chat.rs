@@ -37,7 +37,7 @@ pub(super) async fn complete(
     #[cfg(debug_assertions)]
     super::hooks::in_handler(visit.headers);
     let ask = match parse(bytes) {
-        Ok(ask) => Box::new(ask),
+        Ok(ask) => ask,
         Err(fault) => {
             draft.end(Outcome::Rejected, Some(400));
             return Err(fault.into());

@@ -30,7 +30,7 @@ pub(super) async fn explain(gateway: &Gateway, server: &Server, visit: Visit<'_>
 
 /// The chat completion that is asked about: `prompt`, `system_prompt`,
 /// `messages`, `max_output_tokens`, `tools`, `profile`, and `model`.
-fn ask(bytes: &[u8]) -> Result<Ask, Fault> {
+fn ask(bytes: &[u8]) -> Result<Box<Ask>, Fault> {
     let fault = |message: String| Fault { message, param: None };
     let fields: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|problem| fault(format!("the request body is not a JSON object: {problem}")))?;

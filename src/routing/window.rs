@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::wire::parse;
 
-    fn ask(content: &str, extra: &str) -> Ask {
+    fn ask(content: &str, extra: &str) -> Box<Ask> {
         parse(format!("{{\"messages\":[{{\"content\":\"{content}\"}}]{extra}}}").into()).unwrap()
     }
 

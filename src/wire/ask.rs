@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::members::{Members, members};
+use super::members::{Members, read_members};
 use super::skim::plain_string;
 use crate::catalog::Tier;
 
@@ -108,13 +108,13 @@ impl fmt::Display for Fault {
 }
 
 /// Reads a request body. The error is the caller's mistake.
-pub fn parse(body: Bytes) -> Result<Ask, Fault> {
+pub fn parse(body: Bytes) -> Result<Box<Ask>, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Fault { message: "the request body is empty; send a JSON object with \"messages\"".to_owned(), param: None });
     }
-    let members = members(&body)?;
-    let mut ask = Ask {
-        body: body.clone(),
+    // In its box from the beginning: it is large enough for copies of it to be felt.
+    let mut ask = Box::new(Ask {
+        body,
         members: Members::new(),
         model: None,
         stream: false,
@@ -122,30 +122,8 @@ pub fn parse(body: Bytes) -> Result<Ask, Fault> {
         prompt_bytes: 0,
         needs: Needs::default(),
         wishes: Wishes::default(),
-    };
-    let mut messages = None;
-    let mut limit = None;
-    for member in &members {
-        let text = body.get(member.value.clone()).unwrap_or_default();
-        match member.bytes(&body) {
-            b"model" => ask.model = read_model(text)?,
-            b"messages" => messages = Some(text),
-            b"stream" => ask.stream = read_flag(text, "stream")?,
-            b"max_completion_tokens" => ask.max_tokens = serde_json::from_slice(text).unwrap_or_default(),
-            b"max_tokens" => limit = serde_json::from_slice(text).unwrap_or_default(),
-            b"tools" | b"functions" => {
-                ask.needs.tools |= filled_list(text);
-                ask.prompt_bytes += text.len() as u64;
-            }
-            b"response_format" => ask.needs.json_schema = memchr::memmem::find(text, b"\"json_schema\"").is_some(),
-            wish if wish.starts_with(b"routor_") => ask.wishes.read(member.name(&body), text)?,
-            _ => {}
-        }
-    }
-    ask.members = members;
-    ask.max_tokens = ask.max_tokens.or(limit);
-    ask.read_messages(messages)?;
-    ask.wishes.check()?;
+    });
+    ask.read()?;
     Ok(ask)
 }
 
@@ -155,41 +133,47 @@ impl Ask {
         self.members.iter().any(|member| member.bytes(&self.body) == name.as_bytes())
     }
 
-    fn read_messages(&mut self, messages: Option<&[u8]>) -> Result<(), Fault> {
-        let Some(text) = messages else {
-            return Err(Fault::new("messages", "\"messages\" is missing; it is the list of messages to answer"));
-        };
-        if !text.starts_with(b"[") {
-            return Err(Fault::new("messages", "\"messages\" must be a list of messages"));
+    fn read(&mut self) -> Result<(), Fault> {
+        let Self { body, members, model, stream, max_tokens, prompt_bytes, needs, wishes } = self;
+        let parts = read_members(body, members)?;
+        (needs.vision, needs.audio, needs.files) = (parts.images, parts.audio, parts.files);
+        let mut messages = None;
+        let mut limit = None;
+        for member in members {
+            let text = body.get(member.value.clone()).unwrap_or_default();
+            match member.bytes(body) {
+                b"model" => *model = read_model(text)?,
+                b"messages" => messages = Some(text),
+                b"stream" => *stream = read_flag(text, "stream")?,
+                b"max_completion_tokens" => *max_tokens = serde_json::from_slice(text).unwrap_or_default(),
+                b"max_tokens" => limit = serde_json::from_slice(text).unwrap_or_default(),
+                b"tools" | b"functions" => {
+                    needs.tools |= filled_list(text);
+                    *prompt_bytes += text.len() as u64;
+                }
+                b"response_format" => needs.json_schema = memchr::memmem::find(text, b"\"json_schema\"").is_some(),
+                wish if wish.starts_with(b"routor_") => wishes.read(member.name(body), text)?,
+                _ => {}
+            }
         }
-        if !filled_list(text) {
-            return Err(Fault::new("messages", "\"messages\" is empty; it needs at least one message"));
-        }
-        self.prompt_bytes += text.len() as u64;
-        self.note_parts(text);
-        Ok(())
+        *max_tokens = max_tokens.or(limit);
+        *prompt_bytes += checked(messages)?.len() as u64;
+        wishes.check()
     }
 }
 
-impl Ask {
-    /// Notes what kinds of parts messages have, in one go over what may be
-    /// megabytes: none of the names is found without its quotes.
-    fn note_parts(&mut self, messages: &[u8]) {
-        for quote in memchr::memchr_iter(b'"', messages) {
-            match messages.get(quote + 1) {
-                Some(b'i' | b'f') => {}
-                _ => continue,
-            }
-            let rest = messages.get(quote + 1..).unwrap_or_default();
-            if rest.starts_with(b"image_url\"") {
-                self.needs.vision = true;
-            } else if rest.starts_with(b"input_audio\"") {
-                self.needs.audio = true;
-            } else if rest.starts_with(b"file_data\"") || rest.starts_with(b"file_id\"") {
-                self.needs.files = true;
-            }
-        }
+/// The messages, if they are a list that is not empty.
+fn checked(messages: Option<&[u8]>) -> Result<&[u8], Fault> {
+    let Some(text) = messages else {
+        return Err(Fault::new("messages", "\"messages\" is missing; it is the list of messages to answer"));
+    };
+    if !text.starts_with(b"[") {
+        return Err(Fault::new("messages", "\"messages\" must be a list of messages"));
     }
+    if !filled_list(text) {
+        return Err(Fault::new("messages", "\"messages\" is empty; it needs at least one message"));
+    }
+    Ok(text)
 }
 
 impl Wishes {
@@ -290,7 +274,7 @@ fn filled_list(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn ask(text: &str) -> Result<Ask, Fault> {
+    fn ask(text: &str) -> Result<Box<Ask>, Fault> {
         parse(Bytes::copy_from_slice(text.as_bytes()))
     }
 

@@ -44,32 +44,78 @@ pub(super) type Members = SmallVec<[Member; 12]>;
 /// More fields than this are not a chat request.
 const MOST: usize = 256;
 
-/// The fields of a JSON object, none twice that matters. The error is the caller's mistake.
-pub(super) fn members(body: &[u8]) -> Result<Members, Fault> {
-    match skim(body) {
-        Some(members) => Ok(members),
-        None => read(body),
+/// What kinds of parts messages have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub images: bool,
+    pub audio: bool,
+    pub files: bool,
+}
+
+impl Parts {
+    /// Notes a string of a message, as it stands.
+    fn note(&mut self, text: &[u8]) {
+        match text {
+            b"image_url" => self.images = true,
+            b"input_audio" => self.audio = true,
+            b"file_data" | b"file_id" => self.files = true,
+            _ => {}
+        }
+    }
+
+    /// Those of `messages`, which is JSON: no name is without its quotes, and none begins with an escaped one.
+    fn of(messages: &[u8]) -> Self {
+        let mut parts = Self::default();
+        for quote in memchr::memchr_iter(b'"', messages) {
+            let rest = messages.get(quote + 1..).unwrap_or_default();
+            let is_escaped = quote.checked_sub(1).and_then(|before| messages.get(before)) == Some(&b'\\');
+            if let (false, Some(b'i' | b'f')) = (is_escaped, rest.first())
+                && let Some(end) = memchr::memchr(b'"', rest.get(..LONGEST_PART).unwrap_or(rest))
+            {
+                parts.note(rest.get(..end).unwrap_or_default());
+            }
+        }
+        parts
     }
 }
 
-/// The fields of an object in a plain form in which nothing is wrong.
-fn skim(body: &[u8]) -> Option<Members> {
-    let mut members = Members::new();
+/// More than the longest name of a part has, with the quote behind it.
+const LONGEST_PART: usize = 16;
+
+/// Puts the fields of a JSON object into `members`, none twice that matters, and
+/// says what parts its messages have. The error is the caller's mistake.
+pub(super) fn read_members(body: &[u8], members: &mut Members) -> Result<Parts, Fault> {
+    if let Some(parts) = skim(body, members) {
+        return Ok(parts);
+    }
+    members.clear();
+    read(body, members)?;
+    let messages = members.iter().find(|member| member.bytes(body) == b"messages");
+    Ok(messages.and_then(|member| body.get(member.value.clone())).map(Parts::of).unwrap_or_default())
+}
+
+/// Does so for an object in a plain form in which nothing is wrong.
+fn skim(body: &[u8], members: &mut Members) -> Option<Parts> {
+    let mut parts = Parts::default();
     Skim::whole(body, |skim| {
         skim.object(|skim, name| {
             let key = name.start.checked_sub(1)?..name.end + 1;
-            let member = Member { decoded: None, key, value: skim.value()? };
+            let value = match body.get(name)? {
+                b"messages" => skim.value_with(|text| parts.note(text))?,
+                _ => skim.value()?,
+            };
+            let member = Member { decoded: None, key, value };
             let name = member.bytes(body);
             let is_fault = members.len() == MOST || is_read(name) && members.iter().any(|other| other.bytes(body) == name);
             members.push(member);
             (!is_fault).then_some(())
         })
     })?;
-    Some(members)
+    Some(parts)
 }
 
-/// The fields of any object, or what is wrong with it.
-fn read(body: &[u8]) -> Result<Members, Fault> {
+/// Does so for any object, or says what is wrong with it.
+fn read(body: &[u8], members: &mut Members) -> Result<(), Fault> {
     let fields = serde_json::from_slice::<Careful<'_>>(body).map_err(|problem| {
         let text = problem.to_string();
         let message = match text.strip_prefix("routor: ") {
@@ -78,7 +124,6 @@ fn read(body: &[u8]) -> Result<Members, Fault> {
         };
         Fault { message, param: None }
     })?;
-    let mut members = Members::new();
     let mut behind = 0;
     for (name, value) in fields.0 {
         let value = within(body, value.get());
@@ -90,7 +135,7 @@ fn read(body: &[u8]) -> Result<Members, Fault> {
         };
         members.push(Member { decoded, key, value });
     }
-    Ok(members)
+    Ok(())
 }
 
 /// The part of `body` that `text`, a slice of it, stands at.
@@ -159,39 +204,89 @@ impl<'de> Deserialize<'de> for Careful<'de> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Members, members, read, skim};
+    use super::{Fault, Members, Parts, read, read_members, skim};
 
-    fn places(body: &[u8], members: Members) -> Vec<(String, std::ops::Range<usize>, std::ops::Range<usize>)> {
+    type Places = Vec<(String, std::ops::Range<usize>, std::ops::Range<usize>)>;
+
+    fn places(body: &[u8], members: Members) -> Places {
         members.into_iter().map(|member| (member.name(body).to_owned(), member.key, member.value)).collect()
+    }
+
+    fn with<T>(body: &[u8], reader: impl FnOnce(&[u8], &mut Members) -> T) -> (T, Places) {
+        let mut members = Members::new();
+        let done = reader(body, &mut members);
+        (done, places(body, members))
+    }
+
+    fn skimmed(body: &[u8]) -> Option<Places> {
+        let (parts, places) = with(body, skim);
+        parts.map(|_| places)
+    }
+
+    fn careful(body: &[u8]) -> Result<Places, Fault> {
+        let (done, places) = with(body, read);
+        done.map(|()| places)
     }
 
     #[test]
     fn a_plain_request_is_skimmed_and_any_other_is_read_with_care() {
-        for (body, skimmed) in [
+        for (body, is_plain) in [
             (&br#" {"model" : "auto","messages":[{"role":"user","content":"a \"b\" \u00e4"}], "x":{} } "#[..], true),
-            ("{\"messages\":[\"ünïcödé in a string that is longer than one block of bytes\"]}".as_bytes(), true),
+            ("{\"messages\":[\"ünïcödé in a string that is longer than one block of bytes, which are sixty-four\"]}".as_bytes(), true),
             (br#"{"mod\u0065l":"auto","messages":[1]}"#, false),
             (br#"{"x":1,"x":2}"#, true),
         ] {
-            assert_eq!(skim(body).is_some(), skimmed, "{}", String::from_utf8_lossy(body));
-            assert_eq!(places(body, members(body).unwrap()), places(body, read(body).unwrap()));
+            assert_eq!(skimmed(body).is_some(), is_plain, "{}", String::from_utf8_lossy(body));
+            assert_eq!(Ok(with(body, read_members).1), careful(body));
         }
         for body in [&br#"{"model":1,"model":2}"#[..], br#"{"routor_x":1,"routor_x":2}"#, b"[]", b"{\"a\":\"\xff\"}"] {
-            assert!(skim(body).is_none() && members(body).is_err(), "{}", String::from_utf8_lossy(body));
+            assert!(skimmed(body).is_none() && with(body, read_members).0.is_err(), "{}", String::from_utf8_lossy(body));
         }
         let many = |count: usize| format!("{{{}}}", (0..count).map(|at| format!("\"f{at}\":{at}")).collect::<Vec<_>>().join(","));
-        assert!(skim(many(256).as_bytes()).is_some() && members(many(257).as_bytes()).is_err());
+        assert!(skimmed(many(256).as_bytes()).is_some() && with(many(257).as_bytes(), read_members).0.is_err());
+    }
+
+    #[test]
+    fn what_kinds_of_parts_there_are_is_seen_in_both_ways() {
+        let (images, audio, files) = (
+            Parts { images: true, ..Parts::default() },
+            Parts { audio: true, ..Parts::default() },
+            Parts { files: true, ..Parts::default() },
+        );
+        for (messages, parts) in [
+            (r#"[{"content":[{"type":"image_url"}]}]"#, images),
+            (r#"[{"content":[{"image_url":{"url":"data:"}}]}]"#, images),
+            (r#"[{"content":[{"type":"text","text":"input_audio"},{"type":"x"}]}]"#, audio),
+            (r#"[{"content":[{"file":{"file_id":"f"}}]}]"#, files),
+            (r#"[{"content":[{"file":{"file_data":""}}]}]"#, files),
+            (r#"[{"content":[{"file":{}}]}]"#, Parts::default()),
+            (r#"[{"content":"an \"image_url\" in a text, image_url"}]"#, Parts::default()),
+            (r#"[{"image_urls":1,"file_ids":2,"fil":"","":"i"}]"#, Parts::default()),
+        ] {
+            // An escape in a name is not plain.
+            let (plain, other) =
+                (format!(r#"{{"messages":{messages},"x":"file_id"}}"#), format!(r#"{{"\u0078":"file_id","messages":{messages}}}"#));
+            assert_eq!((with(plain.as_bytes(), skim).0, with(other.as_bytes(), skim).0), (Some(parts), None), "{messages}");
+            assert_eq!(with(other.as_bytes(), read_members).0, Ok(parts), "{messages}");
+        }
     }
 
     proptest! {
         #[test]
         fn skimming_says_what_reading_says(body in "[{]( ?\"(model|stream|messages|x|x)\" ?: ?(1|\"a\"|\\[1, ?2\\]|[{]\"y\": ?null[}]),){0,4}\"z\":0[}] ?") {
             let body = body.as_bytes();
-            if let Some(skimmed) = skim(body) {
-                prop_assert_eq!(places(body, skimmed), places(body, read(body).unwrap()));
+            if let Some(skimmed) = skimmed(body) {
+                prop_assert_eq!(Ok(skimmed), careful(body));
             } else {
-                prop_assert!(read(body).is_err());
+                prop_assert!(careful(body).is_err());
             }
+        }
+
+        #[test]
+        fn parts_are_the_same_in_both_ways(words in proptest::collection::vec("(image_url|file_id|i|f|\\\\\"|\\\\\\\\|a)", 0..6)) {
+            let messages = format!("[\"{}\",{{\"{}\":0}}]", words.concat(), words.iter().rev().map(String::as_str).collect::<String>());
+            let body = format!("{{\"messages\":{messages}}}");
+            prop_assert_eq!(with(body.as_bytes(), skim).0, Some(Parts::of(messages.as_bytes())));
         }
     }
 }

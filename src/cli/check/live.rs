@@ -67,7 +67,7 @@ async fn ask(engine: &Arc<Engine>, model: String) -> Answer {
     let draft = Draft::open(engine.journal(), "check");
     let headers = http::HeaderMap::new();
     let caller = Caller::new(&headers, engine.id.clone());
-    match engine.answer(&Desk::new(engine), Call { ask: Box::new(ask), caller, draft }).await {
+    match engine.answer(&Desk::new(engine), Call { ask, caller, draft }).await {
         Reply::Whole { status, .. } | Reply::Stream { status, .. } => {
             answer.class = if status.is_success() { Class::Ok } else { Class::BadRequest };
             answer.status = Some(status.as_u16());
