@@ -511,7 +511,7 @@ fn a_log_that_is_switched_off_is_said() {
     let daemon = Daemon::start(chain_config_with(&[("a", &a)], "[log]\nrequests = false\n"));
     assert_eq!(call(&daemon, "x", &json!({})).status, 200);
     let page = read(&daemon, "/api/requests");
-    assert_eq!(page, json!({"requests": [], "next": null, "recorded": false}));
+    assert_eq!(page, json!({"requests": [], "next": null, "recorded": false, "unreadable": 0, "damaged": false}));
 }
 
 #[test]

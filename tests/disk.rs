@@ -7,6 +7,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
-use support::{ASK, Daemon, Home, Provider, Reply, chain_config, chain_config_with, post_chat};
+use support::{ASK, Daemon, Home, Provider, Reply, chain_config, chain_config_with, get, post_chat};
 
 const CHAT: &str = "/v1/chat/completions";
 /// A request that is recorded and for which nobody is asked.
@@ -545,6 +546,33 @@ fn d248_the_reader_says_how_many_records_it_left_out() {
     let done = daemon.run(&["logs", "--all", "--json"]).expect_code(0);
     assert_eq!(done.stdout.lines().count(), 3);
     assert!(done.stderr.contains('2') && done.stderr.contains("could not be read"), "{:?}", done.stderr);
+    let page = get(daemon.port(), "/api/requests").json();
+    assert_eq!((page["unreadable"].as_u64(), page["damaged"].as_bool()), (Some(2), Some(false)), "{page}");
+}
+
+/// A size that nothing but the store has an influence on: its pages.
+const PAGE: usize = 16 << 10;
+
+#[test]
+fn d248_of_a_log_whose_older_half_is_damaged_the_newer_one_is_shown_and_the_rest_is_said_to_be_lost() {
+    let a = Provider::start();
+    let daemon = Daemon::start(chain_config(&[("a", &a)]));
+    let mut client = daemon.client();
+    (0..400).for_each(|_| assert_eq!(client.post_chat(long_unknown()).status, 404));
+    assert_eq!(daemon.wait_logs(400).len(), 400);
+    let log = Connection::open(store(&daemon)).expect("the log");
+    log.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("all in one file");
+    drop(log);
+    let mut bytes = fs::read(store(&daemon)).expect("the log's bytes");
+    let half = bytes.len() / 2 / PAGE * PAGE;
+    bytes.get_mut(3 * PAGE..half).expect("many pages").fill(0x5a);
+    fs::OpenOptions::new().write(true).open(store(&daemon)).and_then(|mut file| file.write_all(&bytes)).expect("the same file");
+    let page = get(daemon.port(), "/api/requests?limit=500").json();
+    let shown = page["requests"].as_array().map_or(0, Vec::len);
+    assert!((1..400).contains(&shown) && page["damaged"] == true && page["next"].is_null(), "{shown}: {}", page["damaged"]);
+    let done = daemon.run(&["logs", "--all", "--json", "-n", "500"]).expect_code(0);
+    assert_eq!(done.stdout.lines().count(), shown);
+    assert!(done.stderr.contains("damaged"), "{:?}", done.stderr);
 }
 
 #[test]

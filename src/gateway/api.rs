@@ -180,7 +180,7 @@ pub(super) async fn requests(gateway: &Gateway, query: Option<&str>) -> Result<R
     let query = read_query(query)?;
     let limit = query.limit;
     let Some(path) = gateway.engine.journal().path().map(ToOwned::to_owned) else {
-        return Ok(page(&Page { requests: Vec::new(), next: None, recorded: false }));
+        return Ok(page(&Page::default()));
     };
     // Those that have just ended are in the store then.
     gateway.engine.journal().flush().await;
@@ -193,17 +193,21 @@ pub(super) async fn requests(gateway: &Gateway, query: Option<&str>) -> Result<R
     let whole = found.records.len() + found.unreadable >= limit as usize && limit > 0;
     let next = found.oldest.filter(|_| whole).map(|oldest| oldest.to_string());
     let requests = found.records.iter().rev().map(|stored| &stored.record).collect();
-    Ok(page(&Page { requests, next, recorded: true }))
+    Ok(page(&Page { requests, next, recorded: true, unreadable: found.unreadable, damaged: found.damaged }))
 }
 
 /// A page of records, as `GET /api/requests` gives it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Page<'a> {
     requests: Vec<&'a Record>,
     /// What to ask for as `cursor` to go on; `None` at the end.
     next: Option<String>,
     /// Whether requests are recorded at all.
     recorded: bool,
+    /// How many records of this page could not be read.
+    unreadable: usize,
+    /// The log is damaged, and what is older than this could not be read.
+    damaged: bool,
 }
 
 fn page(page: &Page<'_>) -> Response<Out> {

@@ -367,6 +367,25 @@ test('a log that is switched off is said, and live rows come all the same', asyn
   await eventually('it shows', async () => (await idsOf(page)).join() === 'unrecorded');
 });
 
+test('what of the log cannot be read is said', async () => {
+  const provider = keep(await Provider.start());
+  const daemon = keep(await Daemon.start(config({ lab: provider }, ['lab/m1'])));
+  await daemon.chat({ id: 'newest' });
+  let lost = { unreadable: 2, damaged: true };
+  const page = await see(daemon);
+  await page.route('**/api/requests*', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...await response.json(), ...lost } });
+  });
+  await page.reload();
+  await page.getByText('2 records of the request log could not be read. The request log is damaged: what is older than this could not be read.').waitFor();
+  assert.deepEqual(await idsOf(page), ['newest']);
+  lost = { requests: [], unreadable: 1, damaged: false };
+  await page.reload();
+  await page.getByText('The requests so far cannot be shown').waitFor();
+  await page.getByText('1 record of the request log could not be read.').waitFor();
+});
+
 test('a key is asked for, a wrong one is told, the right one opens', async () => {
   const provider = keep(await Provider.start());
   const daemon = keep(await Daemon.start(config({ lab: provider }, ['lab/m1']), { env: { ROUTOR_API_KEY: 'the-right-key' } }));

@@ -26,6 +26,9 @@ let rows = [];
 const known = new Set();
 let cursor = null;
 let recorded = true;
+/** Records that could not be read, and whether the log is damaged, so that nothing older can be. */
+let unreadable = 0;
+let damaged = false;
 /** The most rows; more when older ones are asked for. */
 let bound = MOST;
 /** Old rows were dropped to make room, so `cursor` is behind a gap. */
@@ -210,6 +213,7 @@ function nothing() {
     clear.addEventListener('click', () => byId('filters').reset());
     return [h('strong', {}, 'No request matches'), h('p', {}, 'New ones appear here by themselves.'), clear];
   }
+  if (unreadable || damaged) return [h('strong', {}, 'The requests so far cannot be shown'), h('p', {}, 'New ones appear here by themselves.')];
   const key = hasKey() ? "\n  -H \"Authorization: Bearer $ROUTOR_API_KEY\" \\" : '';
   const line = `curl ${location.origin}/v1/chat/completions \\${key}\n  -H 'Content-Type: application/json' \\\n  -d '{"model": "auto", "messages": [{"role": "user", "content": "hello"}]}'`;
   const code = h('code', {}, line);
@@ -222,14 +226,19 @@ function render() {
   table.hidden = !rows.length;
   table.setAttribute('aria-busy', String(loading !== null));
   empty.hidden = rows.length > 0;
-  if (loading === null && !rows.length) swap(empty, `${isFiltered()} ${hasKey()}`, nothing);
+  if (loading === null && !rows.length) swap(empty, `${isFiltered()} ${hasKey()} ${unreadable} ${damaged}`, nothing);
   older.hidden = !rows.length || (cursor === null && !dropped);
-  put(byId('log-end'), rows.length > 10 && older.hidden && recorded ? 'That is all.' : '');
+  put(byId('log-end'), rows.length > 10 && older.hidden && recorded && !damaged ? 'That is all.' : '');
   const fallbacks = rows.filter((row) => row.record.outcome === 'fallback').length;
   put(byId('log-sum'), rows.length ? `${plural(rows.length, 'request')} shown${fallbacks ? `, ${plural(fallbacks, 'fallback')}` : ''}` : '');
   const note = byId('log-note');
-  note.hidden = recorded;
-  swap(note, String(recorded), () => spoken('The request log is switched off (`[log] requests = false`). Only requests that end while this page is open are shown.'));
+  const notes = [
+    recorded ? null : 'The request log is switched off (`[log] requests = false`). Only requests that end while this page is open are shown.',
+    unreadable ? `${plural(unreadable, 'record')} of the request log could not be read.` : null,
+    damaged ? 'The request log is damaged: what is older than this could not be read.' : null,
+  ].filter(Boolean).join(' ');
+  note.hidden = !notes;
+  swap(note, notes, () => spoken(notes));
   byId('clear').disabled = !isFiltered();
   put(byId('pause'), paused ? (waiting.length ? `Resume (${waiting.length} new)` : 'Resume') : 'Pause');
   byId('pause').setAttribute('aria-pressed', String(paused));
@@ -291,6 +300,8 @@ async function reading(act) {
 function takePage(page) {
   recorded = page.recorded;
   cursor = page.next;
+  unreadable += page.unreadable;
+  damaged = page.damaged;
 }
 
 /** The list anew. */
@@ -306,6 +317,7 @@ export const load = () => reading(async (get, still) => {
   rows = [];
   dropped = false;
   bound = MOST;
+  unreadable = 0;
   takePage(page);
   for (const record of kept) add(record, false, before);
 });
