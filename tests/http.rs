@@ -53,6 +53,81 @@ fn d119_a_body_of_exactly_the_limit_is_taken_in_both_framings() {
     assert_eq!(a.count(), 2);
 }
 
+/// The head and the body of a call whose body is as long as that.
+fn long_call(bytes: usize) -> (String, String) {
+    let body = sized(bytes);
+    (format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len()), body)
+}
+
+#[test]
+fn d119_a_long_body_arrives_whole_however_it_is_cut_and_what_is_behind_it_is_another_request() {
+    let (a, daemon) = one();
+    let mut client = daemon.client();
+    let mut wanted = Vec::new();
+    for (size, cuts) in
+        [(3 << 20, vec![]), (1 << 20, vec![1, 100_000, 100_001]), (400_000, vec![65_536, 399_999]), (2 << 20, vec![1 << 20])]
+    {
+        let (head, body) = long_call(size);
+        client.send_raw(&head);
+        let mut from = 0;
+        for cut in cuts {
+            client.send_raw(&body[from..cut]);
+            std::thread::sleep(Duration::from_millis(30));
+            from = cut;
+        }
+        // The next requests are behind it in the same packet: a small one, and a head that is no ordinary one.
+        let (small_head, small) = long_call(200);
+        let last = format!("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n{head}{body}");
+        client.send_raw(format!("{}{small_head}{small}{last}", &body[from..]));
+        wanted.extend([body.clone(), small, body]);
+        for (what, status) in [("long", 200), ("small", 200), ("none", 200), ("long again", 200)] {
+            let response = client.read_response("POST").unwrap_or_else(|problem| panic!("{size}, {what}: {problem}"));
+            assert_eq!(response.status, status, "{size}, {what}: {}", response.text());
+        }
+    }
+    let user = |body: &str| serde_json::from_str::<serde_json::Value>(body).expect("JSON")["user"].clone();
+    let got: Vec<_> = a.chats().iter().map(|chat| user(&chat.body)).collect();
+    assert!(got == wanted.iter().map(|body| user(body)).collect::<Vec<_>>(), "a body was changed on its way");
+}
+
+#[test]
+fn d119_a_long_body_that_nobody_wants_is_thrown_away_and_the_connection_goes_on() {
+    let (a, daemon) = one_with("[server]\nmax_body = \"2MiB\"\n");
+    let mut client = daemon.client();
+    let (head, body) = long_call(3 << 20);
+    for (head, status) in [
+        (head.clone(), 413),
+        (head.replace("application/json", "text/plain"), 415),
+        (head.replace(CHAT, "/v1/nowhere"), 404),
+        (head.replace("localhost", "evil.example"), 403),
+    ] {
+        client.send_raw(&head);
+        client.send_raw(&body);
+        assert_eq!(client.read_response("POST").expect("the answer").status, status);
+    }
+    let (head, body) = long_call(1 << 20);
+    client.send_raw(head + &body);
+    assert_eq!(client.read_response("POST").expect("the answer").status, 200);
+    assert_eq!(a.count(), 1);
+}
+
+#[test]
+fn d119_a_long_body_that_breaks_off_calls_nobody() {
+    let (a, daemon) = one();
+    let (head, body) = long_call(1 << 20);
+    let mut client = daemon.client();
+    client.send_raw(head.clone() + &body[..1 << 19]);
+    client.shutdown_write();
+    let message = own_error(&client.read_response("POST").expect("an answer"), 400, "invalid_request_error");
+    assert!(message.contains("could not be read"), "{message}");
+    assert!(client.closes_within(PATIENCE));
+    let mut client = daemon.client();
+    client.send_raw(head + &body[..1 << 19]);
+    drop(client);
+    assert_eq!(post_chat(daemon.port(), sized(100)).status, 200);
+    assert_eq!(a.count(), 1);
+}
+
 #[test]
 fn d119_a_413_can_be_read_by_a_client_that_sends_everything_first() {
     let (a, daemon) = one_with(SMALL);

@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::events::Events;
 use super::guards::{self, Visit};
 use super::large::Joined;
+use super::reactor::Client;
 use super::wakers::Hush;
 use crate::engine::{BrokenOff, Relay};
 use crate::metrics::Metrics;
@@ -110,19 +111,34 @@ impl Body for Out {
     }
 }
 
+/// The body of a request, as it comes in.
+pub(super) struct Sent {
+    /// What the library gives: all, or the beginning of a large one.
+    pub given: Incoming,
+    /// Where the rest of a large one is read from: it need not be put down twice on its way.
+    pub client: Arc<Client>,
+}
+
+impl Sent {
+    /// Whether there is nothing of it.
+    pub fn is_empty(&self, clocks: &Clocks) -> bool {
+        self.given.is_end_stream() && clocks.to_come() == 0
+    }
+}
+
 /// The body of a request whose head says that it is JSON. Of any other, the
 /// body is read and thrown away behind the answer.
-pub(super) fn checked(visit: Visit<'_>, body: Incoming) -> Result<Incoming, ApiError> {
+pub(super) fn checked(visit: Visit<'_>, body: Sent) -> Result<Sent, ApiError> {
     match guards::check_content(visit.headers) {
         Ok(()) => Ok(body),
         Err(error) => {
-            discard(body, visit.clocks);
+            discard(body.given, visit.clocks);
             Err(error)
         }
     }
 }
 
-/// Reads on, within bounds, what nobody wants: a client that is still sending
+/// Reads on, within bounds, what nobody wants of what the library gives: a client that is still sending
 /// when its connection closes never sees the answer that says why.
 fn discard(mut body: Incoming, clocks: &Arc<Clocks>) {
     const MOST: usize = 256 << 20;
@@ -159,14 +175,15 @@ fn poll_part(body: &mut Incoming, hush: &Hush, cx: &mut Context<'_>) -> Poll<Opt
 }
 
 /// Reads a request's body whole, up to `most` bytes, as far as there is room.
-pub(super) async fn read(body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+pub(super) async fn read(body: Sent, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
     turn::by(turn::now() + PATIENCE, pin!(whole(body, most, room, clocks))).await.unwrap_or_else(|| {
         let message = "the request body did not arrive within 2 minutes";
         Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message))
     })
 }
 
-async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+async fn whole(body: Sent, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>) -> Result<Bytes, ApiError> {
+    let Sent { given: mut body, client } = body;
     let too_large = || {
         let limit = bytesize::ByteSize::b(most).display().iec().to_string().replace(' ', "");
         ApiError::new(
@@ -175,7 +192,7 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
             format!("the request body is larger than {limit} (server.max_body)"),
         )
     };
-    let expected = body.size_hint().lower();
+    let expected = body.size_hint().lower().saturating_add(clocks.to_come());
     if expected > most {
         discard(body, clocks);
         return Err(too_large());
@@ -185,13 +202,7 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
     loop {
         let frame = match std::future::poll_fn(|cx| poll_part(&mut body, &clocks.hush, cx)).await {
             Some(Ok(frame)) => frame,
-            Some(Err(problem)) => {
-                return Err(ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_error",
-                    format!("the request body could not be read: {problem}"),
-                ));
-            }
+            Some(Err(problem)) => return Err(unreadable(&problem)),
             None => break,
         };
         let Ok(bytes) = frame.into_data() else { continue };
@@ -216,6 +227,36 @@ async fn whole(mut body: Incoming, most: u64, room: &mut Room<'_>, clocks: &Arc<
             }
         }
     }
+    if clocks.to_come() > 0 {
+        let joined = joined.get_or_insert_with(|| Joined::with_capacity(usize::try_from(expected).unwrap_or(0)));
+        first.take().iter().for_each(|first| joined.push(first));
+        Box::pin(rest(&client, joined, room, clocks)).await?;
+    }
     clocks.has_all();
     Ok(joined.map(Joined::freeze).or(first).unwrap_or_default())
+}
+
+/// Reads what comes of a body behind what the library gives. If that goes wrong,
+/// what is left is thrown away before the next request is read.
+async fn rest(client: &Client, joined: &mut Joined, room: &mut Room<'_>, clocks: &Clocks) -> Result<(), ApiError> {
+    loop {
+        let left = usize::try_from(clocks.to_come()).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(());
+        }
+        let ready = joined.room(left).len();
+        room.for_bytes(joined.len() + ready)?;
+        match std::future::poll_fn(|cx| client.poll_read(cx, joined.room(left))).await {
+            Ok(0) => return Err(unreadable(&"the client has closed the connection")),
+            Ok(count) => {
+                clocks.came(count);
+                joined.fill(count);
+            }
+            Err(problem) => return Err(unreadable(&problem)),
+        }
+    }
+}
+
+fn unreadable(problem: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", format!("the request body could not be read: {problem}"))
 }

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::task::Poll;
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 
-use super::body::{self, Out};
+use super::body::{self, Out, Sent};
 use super::error::ApiError;
 use super::guards::{self, Visit};
 use super::reply::into_response;
@@ -23,7 +22,7 @@ pub(super) async fn complete(
     gateway: &Gateway,
     server: &Server,
     visit: Visit<'_>,
-    body: Incoming,
+    body: Sent,
     id: &str,
 ) -> Result<Response<Out>, ApiError> {
     let hops = guards::hops(visit.headers, &gateway.engine.id)?;

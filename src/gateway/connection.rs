@@ -16,7 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::framing::{Fault, Framing};
+use super::framing::{Fault, Framing, Rest};
 use super::reactor::Client;
 use super::wakers::Hush;
 use crate::turn;
@@ -90,6 +90,10 @@ pub(super) struct Clocks {
     /// The request that must not be answered, by its number, and why.
     fault: OnceLock<(u64, Fault)>,
     ahead: Ahead,
+    /// Of the last request whose body is not given to the library to its end: its
+    /// number, and what is still to come.
+    rest_of: AtomicU64,
+    rest: AtomicU64,
     /// The request that is being answered has been read to its end.
     whole: AtomicBool,
     /// What wakes the library is not heard while this is on.
@@ -109,6 +113,8 @@ impl Clocks {
             requests: off(),
             fault: OnceLock::new(),
             ahead: Ahead::default(),
+            rest_of: off(),
+            rest: off(),
             whole: AtomicBool::new(false),
             hush: Hush::new(task),
         })
@@ -136,6 +142,16 @@ impl Clocks {
     /// The request has been read to its end: what comes now belongs to another.
     pub fn has_all(&self) {
         self.whole.store(true, Ordering::Relaxed);
+    }
+
+    /// How much of the body of the request that is being answered comes past the library.
+    pub fn to_come(&self) -> u64 {
+        if self.rest_of.load(Ordering::Relaxed) == self.requests.load(Ordering::Relaxed) { self.rest.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// So much of that has been read.
+    pub fn came(&self, count: usize) {
+        self.rest.store(self.rest.load(Ordering::Relaxed).saturating_sub(count as u64), Ordering::Relaxed);
     }
 
     /// What is wrong with the request that has just arrived.
@@ -218,8 +234,9 @@ pub(super) fn left(client: &Client, clocks: &Clocks, cx: &mut Context<'_>) -> Po
     if clocks.busy.load(Ordering::Relaxed) == 0 || !clocks.whole.load(Ordering::Relaxed) {
         return Poll::Pending;
     }
-    // Nearly always nothing has come, and there is nothing to look at.
-    if !client.may_read() {
+    // Nearly always nothing has come, and there is nothing to look at. What has come
+    // may be the rest of a body that belongs to a request behind this one.
+    if !client.may_read() || clocks.rest.load(Ordering::Relaxed) > 0 {
         return Poll::Pending;
     }
     let mut some = [0u8; 1024];
@@ -244,12 +261,13 @@ pub(super) fn left(client: &Client, clocks: &Clocks, cx: &mut Context<'_>) -> Po
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.clocks.ahead.give(buf) {
-            self.look(buf.filled().get(before..).unwrap_or_default());
+        if !ready!(self.poll_throw_away(cx))? {
             return Poll::Ready(Ok(()));
         }
-        self.much = ready!(self.poll_some(cx, buf))?;
-        self.look(buf.filled().get(before..).unwrap_or_default());
+        if !self.clocks.ahead.give(buf) {
+            self.much = ready!(self.poll_some(cx, buf))?;
+        }
+        self.look(buf.filled_mut().get_mut(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }
@@ -275,10 +293,44 @@ impl Socket {
         })
     }
 
+    /// Reads what nobody has taken of a body that came past the library: a client that
+    /// is still sending when its connection closes never sees the answer that says why.
+    /// Ready with false when there is too much, or nothing more comes.
+    fn poll_throw_away(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        const MOST: u64 = 256 << 20;
+        if self.clocks.rest.load(Ordering::Relaxed) == 0 {
+            return Poll::Ready(Ok(true));
+        }
+        let mut some = [0; 16 << 10];
+        loop {
+            let left = self.clocks.to_come();
+            if left == 0 || left > MOST {
+                return Poll::Ready(Ok(false));
+            }
+            let room = usize::try_from(left).unwrap_or(usize::MAX).min(some.len());
+            let count = ready!(self.client.poll_read(cx, some.get_mut(..room).unwrap_or_default()))?;
+            if count == 0 {
+                return Poll::Ready(Ok(false));
+            }
+            self.clocks.came(count);
+            self.clocks.has_read();
+            if self.clocks.to_come() == 0 {
+                // The time that the rest took is not the next head's.
+                self.clocks.head_since.store(0, Ordering::Relaxed);
+                return Poll::Ready(Ok(true));
+            }
+        }
+    }
+
     /// Looks at what the library is given.
-    fn look(&mut self, bytes: &[u8]) {
+    fn look(&mut self, bytes: &mut [u8]) {
         if let Some(fault) = self.framing.feed(bytes) {
             let _ = self.clocks.fault.set(fault);
+        } else if self.clocks.ahead.len.load(Ordering::Relaxed) == 0
+            && let Some(Rest { of, bytes }) = self.framing.divert(bytes)
+        {
+            self.clocks.rest_of.store(of, Ordering::Relaxed);
+            self.clocks.rest.store(bytes, Ordering::Relaxed);
         }
     }
 }

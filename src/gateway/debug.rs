@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::body::{self, Out};
+use super::body::{self, Out, Sent};
 use super::error::{ApiError, json_response};
 use super::guards::Visit;
 use super::server::Gateway;
@@ -19,7 +18,7 @@ use crate::wire::{Ask, Fault, parse};
 const SAME: [&str; 4] = ["tools", "response_format", "max_tokens", "max_completion_tokens"];
 
 /// Answers with the decision.
-pub(super) async fn explain(gateway: &Gateway, server: &Server, visit: Visit<'_>, body: Incoming) -> Result<Response<Out>, ApiError> {
+pub(super) async fn explain(gateway: &Gateway, server: &Server, visit: Visit<'_>, body: Sent) -> Result<Response<Out>, ApiError> {
     let mut room = gateway.shared.capacity.room();
     let bytes = body::read(body, server.max_body, &mut room, visit.clocks).await?;
     let (engine, ask) = (Arc::clone(&gateway.engine), ask(&bytes)?);

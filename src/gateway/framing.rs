@@ -3,6 +3,8 @@
 //! read in two ways; whatever stands in front of routor may have read it the other
 //! way. A request may begin anywhere: behind another in the same packet, too.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 /// A request that can be read in more than one way.
@@ -52,10 +54,15 @@ enum Line {
 }
 
 /// What a head has said of its body so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lengths {
     length: Option<u64>,
     chunked: bool,
+    /// Where the length stands in what has arrived last, when it stands there once.
+    digits: Option<Range<usize>>,
+    /// All of the head has arrived together so far, and nothing in it says that
+    /// more hangs on its body than its bytes.
+    ordinary: bool,
 }
 
 /// Follows what one connection's client sends.
@@ -69,7 +76,21 @@ pub(super) struct Framing {
     part: Vec<u8>,
     /// Heads that were whole.
     heads: u64,
+    /// The length of the last one's body and where that stands, while it may be changed.
+    long: Option<(u64, Range<usize>)>,
 }
+
+/// A rest of a body that is not given to the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The number of its request, counted from 1.
+    pub of: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// A rest is kept from the library when it is longer.
+pub(super) const LONG: u64 = 16 << 10;
 
 /// A line that is longer is not followed; the library refuses it, too.
 const MOST: usize = 256 << 10;
@@ -77,12 +98,14 @@ const MOST: usize = 256 << 10;
 impl Framing {
     /// At the beginning of a connection.
     pub fn new() -> Self {
-        Self { skip: 0, line: Line::Head { begun: false }, lengths: Lengths::default(), part: Vec::new(), heads: 0 }
+        Self { skip: 0, line: Line::Head { begun: false }, lengths: Lengths::default(), part: Vec::new(), heads: 0, long: None }
     }
 
     /// Follows what has arrived. The first fault is told, with the number of the
     /// request that must not be answered for it, counted from 1; nothing behind it is looked at.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Option<(u64, Fault)> {
+        let all = bytes.len();
+        (self.long, self.lengths.ordinary) = (None, false);
         while self.line != Line::Lost {
             let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
             self.skip -= skipped as u64;
@@ -91,14 +114,16 @@ impl Framing {
                 self.part.extend_from_slice(bytes);
                 return if self.part.len() > MOST { self.lost(Fault::LongLine) } else { None };
             };
+            let at = all - bytes.len();
             let (line, behind) = bytes.split_at(end);
             bytes = behind.get(1..).unwrap_or_default();
             let taken = if self.part.is_empty() {
-                self.take(line)
+                self.take(line, at)
             } else {
                 let mut whole = std::mem::take(&mut self.part);
                 whole.extend_from_slice(line);
-                self.take(&whole)
+                self.lengths.ordinary = false;
+                self.take(&whole, at)
             };
             if let Err(fault) = taken {
                 return self.lost(fault);
@@ -107,13 +132,27 @@ impl Framing {
         None
     }
 
+    /// When the body of the last request goes on for long behind what has just been
+    /// [fed](Self::feed), its head is changed there to say that it does not: the
+    /// library then has the request whole, and the rest is for who reads it. The
+    /// next thing to be fed is what comes behind that.
+    pub fn divert(&mut self, bytes: &mut [u8]) -> Option<Rest> {
+        let (length, digits) = self.long.take().filter(|_| self.skip > LONG)?;
+        let mut came = length - self.skip;
+        for digit in bytes.get_mut(digits)?.iter_mut().rev() {
+            *digit = b'0' + (came % 10) as u8;
+            came /= 10;
+        }
+        Some(Rest { of: self.heads, bytes: std::mem::take(&mut self.skip) })
+    }
+
     fn lost(&mut self, fault: Fault) -> Option<(u64, Fault)> {
         (self.line, self.part) = (Line::Lost, Vec::new());
         Some((self.heads + 1, fault))
     }
 
-    /// Takes a line, without its line feed.
-    fn take(&mut self, line: &[u8]) -> Result<(), Fault> {
+    /// Takes a line, without its line feed, and where it begins in what has arrived.
+    fn take(&mut self, line: &[u8], at: usize) -> Result<(), Fault> {
         let line = line.strip_suffix(b"\r");
         let in_head = matches!(self.line, Line::Head { .. });
         let line = line.ok_or(if in_head { Fault::BareLineFeed } else { Fault::Before })?;
@@ -126,8 +165,11 @@ impl Framing {
                     self.line
                 }
             }
-            Line::Head { .. } => {
-                self.lengths.look(line)?;
+            Line::Head { begun } => {
+                if !begun {
+                    self.lengths.ordinary = line.ends_with(b" HTTP/1.1");
+                }
+                self.lengths.look(line, at)?;
                 Line::Head { begun: true }
             }
             Line::Size => match chunk_size(line).ok_or(Fault::Before)? {
@@ -147,27 +189,35 @@ impl Framing {
 
     fn end_of_head(&mut self) -> Line {
         self.heads += 1;
-        let Lengths { length, chunked } = std::mem::take(&mut self.lengths);
+        let Lengths { length, chunked, digits, ordinary } = std::mem::take(&mut self.lengths);
         if chunked {
             return Line::Size;
         }
         self.skip = length.unwrap_or(0);
+        self.long = length.zip(digits).filter(|_| ordinary);
         Line::Head { begun: false }
     }
 }
 
 impl Lengths {
-    /// Looks at a line of a head.
-    fn look(&mut self, line: &[u8]) -> Result<(), Fault> {
+    /// Looks at a line of a head, which begins at this place.
+    fn look(&mut self, line: &[u8], at: usize) -> Result<(), Fault> {
         match line.first().map(u8::to_ascii_lowercase) {
             Some(b'c') => {
                 if let Some(value) = value(line, b"content-length:") {
-                    let length = number(value.trim_ascii(), 10).ok_or(Fault::Length)?;
+                    let digits = value.trim_ascii();
+                    let length = number(digits, 10).ok_or(Fault::Length)?;
+                    let start = at + line.len() - value.trim_ascii_start().len();
+                    self.digits = Some(start..start + digits.len()).filter(|_| self.length.is_none());
                     if self.length.replace(length).is_some_and(|before| before != length) {
                         return Err(Fault::Length);
                     }
+                } else if let Some(value) = value(line, b"connection:") {
+                    // What closes behind its answer is left to the library.
+                    self.ordinary &= value.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
                 }
             }
+            Some(b'e') => self.ordinary &= value(line, b"expect:").is_none(),
             Some(b't') => {
                 if let Some(value) = value(line, b"transfer-encoding:") {
                     if self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
@@ -259,6 +309,56 @@ mod tests {
             for parts in SPLITS {
                 assert_eq!(feed(sent.as_bytes(), parts), Some((2, Fault::Before)), "{body:?} in {parts}");
             }
+        }
+    }
+
+    #[test]
+    fn a_long_body_is_diverted_when_its_head_is_ordinary() {
+        let long = LONG + 1003;
+        let with = |fields: &str| format!("{START}{fields}\r\n\r\n{{..}}");
+        for (sent, diverts) in [
+            (with(&format!("Content-Length: {long}")), true),
+            (with(&format!("CONTENT-LENGTH:\t{long} \r\nX: y")), true),
+            (with(&format!("Connection: Keep-Alive\r\nContent-Length:{long}")), true),
+            (format!("{START}Content-Length: 3\r\n\r\n{{.}}{}", with(&format!("Content-Length: {long}"))), true),
+            (with(&format!("Content-Length: {}", LONG + 4)), false),
+            (with(&format!("Content-Length: {long}\r\nContent-Length: {long}")), false),
+            (with(&format!("Content-Length: {long}\r\nExpect: 100-continue")), false),
+            (with(&format!("Content-Length: {long}\r\nConnection: close")), false),
+            (with(&format!("Connection: keep-alive, upgrade\r\nContent-Length: {long}")), false),
+            (with(&format!("Content-Length: {long}")).replace("1.1", "1.0"), false),
+            (with("Transfer-Encoding: chunked").replace("{..}", "ffffff\r\n{}"), false),
+        ] {
+            let (mut framing, mut bytes) = (Framing::new(), sent.clone().into_bytes());
+            assert_eq!(framing.feed(&bytes), None, "{sent:?}");
+            let rest = framing.divert(&mut bytes);
+            assert_eq!(rest.map(|rest| rest.bytes), diverts.then_some(long - 4), "{sent:?}");
+            let changed = if diverts { sent.replace(&long.to_string(), "00004") } else { sent.clone() };
+            assert_eq!(String::from_utf8(bytes).unwrap(), changed);
+            assert_eq!(framing.divert(&mut changed.into_bytes()), None, "once");
+            if let Some(rest) = rest {
+                assert_eq!(rest.of, sent.matches("POST").count() as u64);
+                assert_eq!(
+                    framing.feed(with("Content-Length: 1\r\nTransfer-Encoding: chunked").as_bytes()),
+                    Some((rest.of + 1, Fault::TwoLengths))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_whose_lines_do_not_come_together_is_left_as_it_is() {
+        let sent = format!("{START}Content-Length: {}\r\nX: y\r\n\r\n", LONG * 2);
+        let first_line = sent.find('\n').unwrap();
+        for at in 1..sent.len() {
+            let (mut framing, mut first) = (Framing::new(), sent.clone().into_bytes());
+            let mut second = first.split_off(at);
+            assert_eq!((framing.feed(&first), framing.divert(&mut first)), (None, None), "cut at {at}");
+            assert_eq!(framing.feed(&second), None, "cut at {at}");
+            let rest = framing.divert(&mut second).map(|rest| rest.bytes);
+            assert_eq!(rest, (at <= first_line).then_some(LONG * 2), "cut at {at}");
+            let changed = sent.replace("32768", if rest.is_some() { "00000" } else { "32768" });
+            assert_eq!(String::from_utf8([first, second].concat()).unwrap(), changed, "cut at {at}");
         }
     }
 

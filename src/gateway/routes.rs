@@ -10,10 +10,9 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use hyper::body::{Body, Incoming};
 use serde_json::json;
 
-use super::body::{self, Out};
+use super::body::{self, Out, Sent};
 use super::connection::Clocks;
 use super::error::{ApiError, json_response};
 use super::guards::{self, Visit};
@@ -54,10 +53,10 @@ const NOT_YET: [&str; 12] = [
 ];
 
 /// Answers one request. Nothing is read of it before the guards have passed it.
-pub(super) async fn handle(gateway: &Gateway, head: &Parts, body: Incoming, local: IpAddr, clocks: &Arc<Clocks>) -> Response<Out> {
+pub(super) async fn handle(gateway: &Gateway, head: &Parts, body: Sent, local: IpAddr, clocks: &Arc<Clocks>) -> Response<Out> {
     #[cfg(debug_assertions)]
     let panics_at = super::hooks::in_stream(&head.headers);
-    if body.is_end_stream() {
+    if body.is_empty(clocks) {
         clocks.has_all();
     }
     let id = request_id(&head.headers);
@@ -109,7 +108,7 @@ async fn route(
     fleet: &crate::engine::Fleet,
     visit: Visit<'_>,
     query: Option<&str>,
-    body: Incoming,
+    body: Sent,
     id: &str,
 ) -> Result<Response<Out>, ApiError> {
     let server = &fleet.settings.server;

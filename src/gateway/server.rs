@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::answering::Answering;
+use super::body::Sent;
 use super::capacity::Capacity;
 use super::connection::{Clocks, Io, LOOK_EVERY, left};
 use super::reactor::Reactor;
@@ -224,10 +225,11 @@ impl Gateway {
             }
         };
         let io = Io::new(Arc::clone(&registered.client), Arc::clone(&clocks));
-        let (gateway, watched) = (Arc::clone(&self), Arc::clone(&clocks));
+        let (gateway, watched, client) = (Arc::clone(&self), Arc::clone(&clocks), Arc::clone(&registered.client));
         let service = service_fn(move |request: Request<Incoming>| {
             let (gateway, busy, clocks) = (Arc::clone(&gateway), clocks.begins(), Arc::clone(&clocks));
-            let (head, body) = request.into_parts();
+            let (head, given) = request.into_parts();
+            let body = Sent { given, client: Arc::clone(&client) };
             Answering::new(async move {
                 let handled = AssertUnwindSafe(routes::handle(&gateway, &head, body, unmapped(local), &clocks)).catch_unwind().await;
                 let mut response = handled.unwrap_or_else(|_| {
