@@ -161,6 +161,28 @@ macro_rules! promises {
             }
 
             #[test]
+            fn a_look_finds_no_room_that_no_reader_has_made() {
+                run(async {
+                    let reactor = reactor().await;
+                    let (mut there, here) = pair().await;
+                    let here = register(&reactor, here).await;
+                    let write = || poll_fn(|cx| Poll::Ready(here.client.poll_write(cx, &[b'x'; 64 << 10])));
+                    let fill = async || while write().await.is_ready() {};
+                    fill().await;
+                    for _ in 0..20 {
+                        a_while().await;
+                        here.client.look_again().await;
+                        assert!(write().await.is_pending(), "nobody has read");
+                    }
+                    there.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+                    while there.read(&mut [0; 64 << 10]).is_ok_and(|count| count > 0) {}
+                    a_while().await;
+                    here.client.look_again().await;
+                    assert!(write().await.is_ready());
+                });
+            }
+
+            #[test]
             fn a_look_for_nothing_does_no_harm() {
                 run(async {
                     let reactor = reactor().await;
