@@ -91,6 +91,29 @@ fn d119_a_long_body_arrives_whole_however_it_is_cut_and_what_is_behind_it_is_ano
 }
 
 #[test]
+fn d119_a_long_body_whose_request_came_while_another_was_answered_arrives_whole() {
+    let (a, daemon) = one();
+    for size in [20_000, 30_000, 200_000] {
+        let (gate, before) = (Gate::new(), a.count());
+        a.then(Reply::answer("first").after(Step::WaitFor(gate.clone())));
+        let mut client = daemon.client();
+        let (small_head, small) = long_call(200);
+        client.send_raw(small_head + &small);
+        a.wait_for_chats(before + 1);
+        let (head, body) = long_call(size);
+        client.send_raw(head + &body);
+        // Some of it is taken from the socket by now, to see whether the client has left.
+        std::thread::sleep(Duration::from_millis(100));
+        gate.open();
+        for what in ["first", "long"] {
+            assert_eq!(client.read_response("POST").unwrap_or_else(|problem| panic!("{size}, {what}: {problem}")).status, 200);
+        }
+        let got = &a.chats()[before + 1].body;
+        assert!(got.contains(&"x".repeat(size - 100)), "{size}: {} bytes", got.len());
+    }
+}
+
+#[test]
 fn d119_a_long_body_that_nobody_wants_is_thrown_away_and_the_connection_goes_on() {
     let (a, daemon) = one_with("[server]\nmax_body = \"2MiB\"\n");
     let mut client = daemon.client();

@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
 use super::capacity::Room;
-use super::connection::{Busy, Clocks};
+use super::connection::{Busy, Clocks, MOST_UNWANTED};
 use super::error::ApiError;
 use super::events::Events;
 use super::guards::{self, Visit};
@@ -138,20 +138,19 @@ pub(super) fn checked(visit: Visit<'_>, body: Sent) -> Result<Sent, ApiError> {
     }
 }
 
-/// Reads on, within bounds, what nobody wants of what the library gives: a client that is still sending
-/// when its connection closes never sees the answer that says why.
+/// Reads on, within bounds, what nobody wants of what the library gives: a client that
+/// is still sending when its connection closes never sees the answer that says why.
 fn discard(mut body: Incoming, clocks: &Arc<Clocks>) {
-    const MOST: usize = 256 << 20;
     const PATIENCE: Duration = Duration::from_secs(5);
     // What is still to come belongs to this request, and is not the head of the next one.
     let busy = clocks.busy();
     tokio::spawn(async move {
         let _busy = busy;
         let reading = async {
-            let mut seen = 0;
+            let mut seen = 0u64;
             while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                seen += frame.data_ref().map_or(0, Bytes::len);
-                if seen > MOST {
+                seen += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if seen > MOST_UNWANTED {
                     break;
                 }
             }
@@ -229,7 +228,9 @@ async fn whole(body: Sent, most: u64, room: &mut Room<'_>, clocks: &Arc<Clocks>)
     }
     if clocks.to_come() > 0 {
         let joined = joined.get_or_insert_with(|| Joined::with_capacity(usize::try_from(expected).unwrap_or(0)));
-        first.take().iter().for_each(|first| joined.push(first));
+        if let Some(first) = first.take() {
+            joined.push(&first);
+        }
         Box::pin(rest(&client, joined, room, clocks)).await?;
     }
     clocks.has_all();

@@ -39,6 +39,9 @@ thread_local! {
 /// Most of a small request, and of a small answer.
 const LITTLE_SIZE: usize = 2 << 10;
 
+/// A body that nobody wants is read and thrown away up to this size.
+pub(super) const MOST_UNWANTED: u64 = 256 << 20;
+
 /// What a client sends before its answer is there is taken up to this size.
 const AHEAD: usize = 16 << 10;
 
@@ -293,18 +296,16 @@ impl Socket {
         })
     }
 
-    /// Reads what nobody has taken of a body that came past the library: a client that
-    /// is still sending when its connection closes never sees the answer that says why.
-    /// Ready with false when there is too much, or nothing more comes.
+    /// Reads what nobody has taken of a body that comes past the library, before the
+    /// next head. Ready with false when there is too much, or nothing more comes.
     fn poll_throw_away(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        const MOST: u64 = 256 << 20;
         if self.clocks.rest.load(Ordering::Relaxed) == 0 {
             return Poll::Ready(Ok(true));
         }
         let mut some = [0; 16 << 10];
         loop {
             let left = self.clocks.to_come();
-            if left == 0 || left > MOST {
+            if left == 0 || left > MOST_UNWANTED {
                 return Poll::Ready(Ok(false));
             }
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(some.len());
